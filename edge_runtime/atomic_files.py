@@ -1,0 +1,104 @@
+"""Writes files so that a reader finds the old content or the new one, never a part of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edge_runtime.errors import OutputError
+
+PathLike = str | os.PathLike[str]
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full. Free some space or choose another place.",
+    errno.EDQUOT: "your disk quota is used up. Free some space or choose another place.",
+    errno.EACCES: "you have no permission to write there. Choose another place or change its permissions.",
+    errno.EPERM: "the system does not allow it. Choose another place or change its permissions.",
+    errno.EROFS: "the file system is read-only. Choose another place.",
+    errno.ENOTDIR: "a part of this path is a file, not a folder. Choose another place.",
+    errno.EISDIR: "it is a folder. Give the name of a file.",
+    errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
+}
+
+
+def output_error(path: PathLike, error: OSError) -> OutputError:
+    """Return the `OutputError` that tells a user why `path` could not be written.
+
+    Args:
+        path: The file or folder that was to be written.
+        error: What the operating system said.
+    """
+    parent = Path(path).parent
+    if error.errno == errno.ENOENT and not parent.exists():
+        reason = f"the folder '{parent}' does not exist. Create it first."
+    else:
+        reason = _ADVICE.get(error.errno or 0, f"{error.strerror or error}.")
+    return OutputError(f"Cannot write '{path}': {reason}")
+
+
+@contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that takes its place when the block ends without an error.
+
+    The temporary name keeps the suffix, because Pillow and Keras choose the format by it. After an error,
+    also a `KeyboardInterrupt`, the temporary file is removed and `path` is as it was. A link is followed: its
+    target is replaced. The block should do nothing but write, as any `OSError` in it is reported as a failure
+    to write.
+
+    Args:
+        path: The file to write. Its folder must exist.
+
+    Yields:
+        The temporary path. The block must create a file there.
+
+    Raises:
+        OutputError: No space, no permission, no such folder, `path` is a folder, or the block wrote nothing.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(
+        f".{target.stem[:100]}.{os.getpid()}-{os.urandom(4).hex()}.part{target.suffix}"
+    )
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", str(target))
+        yield temporary
+        _flush_to_disk(temporary)
+        with suppress(FileNotFoundError):  # nothing to keep when there is no earlier file
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)  # noqa: PTH105 - the one function whose contract is atomicity
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes_atomically(path: PathLike, data: bytes) -> None:
+    """Write `data` to `path`, replacing an earlier file in one step.
+
+    Raises:
+        OutputError: The file cannot be written; an earlier file is untouched.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text_atomically(path: PathLike, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, line ends as they are, replacing an earlier file in one step.
+
+    Raises:
+        OutputError: The file cannot be written; an earlier file is untouched.
+    """
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def _flush_to_disk(path: Path) -> None:
+    # Without it a power cut after the rename can leave an empty file under the good name.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,41 @@
+"""The exceptions that every part of the project raises for input it cannot use.
+
+    TfganomalyError                 root of all; its text is the one line that a user reads
+    ├── ImageError                  an image cannot be read, or has a shape or type that is not understood
+    ├── MetadataError               a stored setting (such as the resize rule) is missing or impossible
+    ├── ArtefactError               a .tflite file is damaged, foreign, incomplete or too new
+    ├── BackendError                no interpreter is installed, or it cannot run the model
+    ├── CalibrationError            the good images give no usable threshold
+    └── OutputError                 a file cannot be written
+
+The command line prints `str(error)` as one line and ends with exit code 2. The packages above this one derive
+their own errors from `TfganomalyError`.
+"""
+
+
+class TfganomalyError(Exception):
+    """Root of the project's errors. The text says what came, what was expected and what to do."""
+
+
+class ImageError(TfganomalyError):
+    """An image cannot be read, or its shape, type or value range is not understood."""
+
+
+class MetadataError(TfganomalyError, ValueError):
+    """A setting that describes a model is missing, has the wrong type or an impossible value."""
+
+
+class ArtefactError(TfganomalyError):
+    """A `.tflite` file is missing, damaged, without metadata, or written by a newer version."""
+
+
+class BackendError(TfganomalyError):
+    """No TFLite interpreter is installed, or the interpreter cannot load or run the model."""
+
+
+class CalibrationError(TfganomalyError):
+    """The scores of the good images give no usable threshold."""
+
+
+class OutputError(TfganomalyError):
+    """A file cannot be written: no space, no permission, no such folder."""

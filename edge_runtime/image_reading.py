@@ -1,0 +1,210 @@
+"""Reads a picture from a file, a Pillow image or an array into 8-bit grey or RGB."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edge_runtime.errors import ImageError
+
+ImageSource = str | Path | Image.Image | np.ndarray
+"""What the runtime accepts as a picture.
+
+- A path of a PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. Of several pages or frames the first is read.
+- A Pillow image of any mode that `read_image` lists.
+- An array of shape (H, W), (H, W, 1), (H, W, 3) in **RGB** order or (H, W, 4) in RGBA order, with dtype
+  uint8, uint16 (full range, 65535 is white), bool, or float in [0, 1].
+
+OpenCV's frames are BGR. Turn them round first: `frame[..., ::-1]`,
+or `cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)`.
+"""
+
+MAX_IMAGE_PIXELS = 80_000_000
+"""Largest picture that is read from a file, checked before decoding. 80 megapixels need 240 MB as RGB."""
+
+_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG", "PngImagePlugin"),
+    (b"\xff\xd8\xff", "JPEG", "JpegImagePlugin"),
+    (b"BM", "BMP", "BmpImagePlugin"),
+    (b"II*\x00", "TIFF", "TiffImagePlugin"),
+    (b"MM\x00*", "TIFF", "TiffImagePlugin"),
+    (b"RIFF", "WEBP", "WebPImagePlugin"),
+    (b"GIF8", "GIF", "GifImagePlugin"),
+    *((b"P%d" % kind, "PPM", "PpmImagePlugin") for kind in range(1, 7)),
+)
+_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF or PNM"
+_ORIENTATION_CARRIERS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+
+
+def read_image(source: ImageSource) -> Image.Image:
+    """Return the picture upright, in 8 bits, as grey (mode "L") or colour (mode "RGB").
+
+    - The orientation that a camera wrote into EXIF is applied.
+    - Transparent parts are laid on **black**: a cut-out part then stands on the same ground whatever colour
+      its editor hid under the transparency.
+    - 16-bit grey (also 32-bit integers within 0 .. 65535, as older Pillow reads 16-bit PNG) is divided by 257
+      with rounding, so the full range stays the full range and no picture is stretched by its own minimum and
+      maximum.
+    - Palette, CMYK, YCbCr and 1-bit images are converted by Pillow. Float images must lie in [0, 1].
+    - A picture of 1 x 1 pixel is as good as any other; `prepare_image` makes it a plain surface.
+
+    Args:
+        source: A path, a Pillow image or an array; see `ImageSource`.
+
+    Returns:
+        An image of mode "L" or "RGB". It may be `source` itself when that needs no change, so do not draw on
+        it.
+
+    Raises:
+        ImageError: The file is missing, empty, truncated, no image or larger than `MAX_IMAGE_PIXELS`; or the
+            array's shape, dtype or range is none of those listed. The text names the file.
+    """
+    name = image_name(source)
+    if isinstance(source, np.ndarray):
+        return _image_from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _normalised(source, name)
+    if isinstance(source, (str, os.PathLike)):
+        with _open(Path(source), name) as image:
+            return _normalised(image, name)
+    raise ImageError(
+        f"{name} is a {type(source).__name__}; a path, a Pillow image or a numpy array was expected."
+    )
+
+
+def image_name(source: object) -> str:
+    """Return how an error text calls `source`: its path in quotes where it has one."""
+    if isinstance(source, (str, os.PathLike)):
+        return f"Image '{os.fspath(source)}'"
+    filename = getattr(source, "filename", "")
+    return f"Image '{filename}'" if filename and isinstance(filename, str) else "The image"
+
+
+def _open(path: Path, name: str) -> Image.Image:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name} is a folder; the path of one image file was expected.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{name} is not a regular file; the path of an image file was expected.")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        raise ImageError(f"{name} does not exist. Check the path.") from None
+    except OSError as error:
+        raise ImageError(f"{name} cannot be opened: {error.strerror or error}.") from None
+    except ValueError as error:  # a NUL character in the path
+        raise ImageError(f"{name} is not a usable path: {error}.") from None
+    if not head:
+        raise ImageError(f"{name} is empty (0 bytes). Copy or record it again.")
+    matches = [entry for entry in _SIGNATURES if head.startswith(entry[0])]
+    if not matches:
+        raise ImageError(f"{name} is not an image: its content is not {_FORMATS}.")
+    _, image_format, plugin = matches[0]
+    # Pillow loads all its forty plugins, some of which start other programs, unless the one that is needed is
+    # there.
+    import_module(f"PIL.{plugin}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's own size warning: the limit below is stricter and an error
+            image = Image.open(path, formats=(image_format,))
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} has more pixels than the {_megapixels()} that are accepted.") from None
+    except Exception as error:  # Pillow's plugins raise a dozen kinds for a damaged header
+        raise _damaged(name, error) from error
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        image.close()
+        raise ImageError(
+            f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted."
+        )
+    return image
+
+
+def _normalised(image: Image.Image, name: str) -> Image.Image:
+    try:
+        image.load()
+        if hasattr(image, "tag_v2") or any(key in image.info for key in _ORIENTATION_CARRIERS):
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I") or image.mode == "F":
+            values = np.asarray(image)
+        else:
+            return _to_grey_or_rgb(image)
+    except (
+        Exception
+    ) as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error and more
+        raise _damaged(name, error) from error
+    if image.mode == "F":
+        return _image_from_array(values, name)
+    lowest, highest = int(values.min(initial=0)), int(values.max(initial=0))
+    if lowest < 0 or highest > 65535:
+        raise ImageError(
+            f"{name} has grey values from {lowest} to {highest}; 16 bits (0 to 65535) were expected. Save "
+            "it as 8 or 16 bit."
+        )
+    return _image_from_array(values.astype(np.uint16), name)
+
+
+def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        opaque.alpha_composite(image.convert("RGBA"))
+        return opaque.convert("L" if image.mode in ("L", "LA", "La") else "RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _image_from_array(array: np.ndarray, name: str) -> Image.Image:
+    shape = " x ".join(str(size) for size in array.shape)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(
+            f"{name} is an array of shape {shape or '()'}; (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) "
+            "RGBA was expected."
+        )
+    if array.size == 0:
+        raise ImageError(f"{name} is an array of shape {shape} without a pixel.")
+    image = Image.fromarray(np.ascontiguousarray(_array_to_uint8(array, name)))
+    return _to_grey_or_rgb(image)
+
+
+def _array_to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind == "f":
+        lowest, highest = float(array.min()), float(array.max())
+        if not (lowest >= 0.0 and highest <= 1.0):  # written so that NaN is refused too
+            raise ImageError(
+                f"{name} is a float array with values from {lowest:g} to {highest:g}; [0, 1] was expected. "
+                "Scale it, or pass uint8."
+            )
+        return np.rint(array.astype(np.float32) * np.float32(255)).astype(np.uint8)
+    raise ImageError(
+        f"{name} is an array of {array.dtype}; uint8, uint16, bool or float in [0, 1] was expected."
+    )
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(
+        f"{name} is damaged or cut short and cannot be read: {reason}. Copy or record it again."
+    )
+
+
+def _megapixels() -> str:
+    return f"{MAX_IMAGE_PIXELS // 1_000_000} megapixels"

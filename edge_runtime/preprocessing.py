@@ -1,0 +1,179 @@
+"""Turns a picture of any size into the pixels that a model takes. Training and devices use this same code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from edge_runtime.errors import MetadataError
+from edge_runtime.image_reading import MAX_IMAGE_PIXELS, ImageSource, image_name, read_image
+from edge_runtime.stored_fields import StoredFields
+
+__all__ = [
+    "MAX_IMAGE_PIXELS",
+    "PIXEL_RANGE",
+    "RESIZE_RULES",
+    "ImageSource",
+    "Preprocessing",
+    "image_name",
+    "prepare_image",
+    "read_image",
+    "scale_pixels",
+    "unscale_pixels",
+]
+
+RESIZE_RULES = ("stretch", "letterbox", "crop")
+PIXEL_RANGE = (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the input of a model.
+
+    Attributes:
+        height: Height of the model's input in pixels.
+        width: Width of the model's input in pixels.
+        channels: 1 for grey, 3 for RGB. Pictures of the other kind are converted.
+        resize_rule: How a picture of another shape is brought to height x width.
+            "stretch": the whole picture, its aspect ratio is lost.
+            "letterbox": the whole picture with its aspect ratio, centred; the rest is filled by repeating its
+            border pixels, so that no artificial edge appears.
+            "crop": the largest centred part with the model's aspect ratio, as the authors of GANomaly do.
+
+    Raises:
+        MetadataError: A value is out of its range.
+    """
+
+    height: int
+    width: int
+    channels: int
+    resize_rule: str = "stretch"
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
+            raise MetadataError(
+                f"The input size is {self.height} x {self.width}; 1 to 4096 pixels a side were expected."
+            )
+        if self.channels not in (1, 3):
+            raise MetadataError(
+                f"The number of channels is {self.channels}; 1 (grey) or 3 (RGB) was expected."
+            )
+        if self.resize_rule not in RESIZE_RULES:
+            raise MetadataError(
+                f"The resize rule is '{self.resize_rule}'; one of {', '.join(RESIZE_RULES)} was expected."
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one prepared picture: (height, width, channels)."""
+        return self.height, self.width, self.channels
+
+    def source_window(self, image_width: int, image_height: int) -> tuple[float, float, float, float]:
+        """Return the part of a picture that the model sees.
+
+        Args:
+            image_width: Width of the picture in pixels.
+            image_height: Height of the picture in pixels.
+
+        Returns:
+            (left, top, right, bottom) in pixels of the picture. With "letterbox" it is larger than the
+            picture.
+        """
+        if self.resize_rule == "stretch":
+            return 0.0, 0.0, float(image_width), float(image_height)
+        choose = max if self.resize_rule == "letterbox" else min
+        pixels_per_input_pixel = choose(image_width / self.width, image_height / self.height)
+        half_width = self.width * pixels_per_input_pixel / 2
+        half_height = self.height * pixels_per_input_pixel / 2
+        centre_x, centre_y = image_width / 2, image_height / 2
+        return centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object. It also states the pixel range, for readers that are not this package."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "resize_rule": self.resize_rule,
+            "pixel_range": list(PIXEL_RANGE),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preprocessing:
+        """Return the preprocessing that `to_dict` described.
+
+        Raises:
+            MetadataError: A field is missing, has the wrong type or an impossible value.
+        """
+        fields = StoredFields(data, "preprocessing")
+        if "pixel_range" in fields and fields.numbers("pixel_range") != PIXEL_RANGE:
+            raise MetadataError(
+                f"The pixel range is {fields.numbers('pixel_range')}; {PIXEL_RANGE} was expected."
+            )
+        return cls(
+            height=fields.integer("height"),
+            width=fields.integer("width"),
+            channels=fields.integer("channels"),
+            resize_rule=fields.text("resize_rule"),
+        )
+
+
+def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the pixels of one picture in the size and colour that the model takes.
+
+    Scaling down averages over all pixels that fall together (Pillow's antialiased bilinear filter), so a thin
+    scratch fades but is never skipped.
+
+    Args:
+        source: A path, a Pillow image or an array (RGB); see `ImageSource`.
+        preprocessing: Size, channels and resize rule.
+
+    Returns:
+        uint8 array of shape (height, width, channels), values 0 .. 255.
+
+    Raises:
+        ImageError: The picture cannot be read; the text names it.
+    """
+    image = read_image(source)
+    if preprocessing.channels == 1 and image.mode != "L":
+        image = image.convert("L")
+    pixels = _resized(image, preprocessing)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+    if pixels.shape[2] != preprocessing.channels:
+        pixels = np.repeat(pixels, preprocessing.channels, axis=2)
+    return pixels
+
+
+def scale_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Return x / 127.5 - 1: uint8 pixels of any shape as float32 in [-1, 1]."""
+    if pixels.dtype != np.uint8:
+        raise ValueError(
+            f"The pixels are {pixels.dtype}; uint8 (0 .. 255), as prepare_image returns, was expected."
+        )
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def unscale_pixels(values: np.ndarray) -> np.ndarray:
+    """Return the inverse of `scale_pixels`: floats of any shape, clipped to [-1, 1], as uint8 0 .. 255."""
+    return np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def _resized(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    width, height = preprocessing.width, preprocessing.height
+    window = preprocessing.source_window(image.width, image.height)
+    if preprocessing.resize_rule != "letterbox":
+        if image.size == (width, height):
+            return np.array(image)
+        return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=window))
+    input_pixels_per_pixel = width / (window[2] - window[0])
+    inner_width = min(width, max(1, round(image.width * input_pixels_per_pixel)))
+    inner_height = min(height, max(1, round(image.height * input_pixels_per_pixel)))
+    inner = np.asarray(image.resize((inner_width, inner_height), Image.Resampling.BILINEAR))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    borders = ((top, height - inner_height - top), (left, width - inner_width - left), (0, 0))
+    return np.pad(inner, borders[: inner.ndim], mode="edge")

@@ -1,0 +1,269 @@
+"""Computes scores and anomaly maps from a model's outputs.
+
+Training, the parity report and devices use this same code. Words against letters: the paper's z is the latent
+vector, x-hat the reconstruction, z-hat the reconstructed latent vector. A higher score is more anomalous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.errors import MetadataError
+from edge_runtime.stored_fields import StoredFields
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What a model gives for a batch of images.
+
+    Attributes:
+        latent: float32 (B, h, w, nz), the latent vectors of the images, one for each window; h = w = 1 in the
+            paper.
+        reconstructed_latent: float32 (B, h, w, nz), the latent vectors of the reconstructions.
+        reconstruction: float32 (B, H, W, C) in [-1, 1], or None where the model does not give it.
+    """
+
+    latent: np.ndarray
+    reconstructed_latent: np.ndarray
+    reconstruction: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.latent.ndim != 4 or self.latent.shape != self.reconstructed_latent.shape:
+            raise ValueError(
+                f"The latent has shape {self.latent.shape} and the reconstructed latent "
+                f"{self.reconstructed_latent.shape}; the same (B, h, w, nz) was expected of both."
+            )
+
+    @classmethod
+    def concatenate(cls, parts: list[ModelOutputs]) -> ModelOutputs:
+        """Return the outputs of several batches as those of one.
+
+        Args:
+            parts: At least one; all with a reconstruction, or all without.
+        """
+        reconstructions = [part.reconstruction for part in parts if part.reconstruction is not None]
+        return cls(
+            latent=np.concatenate([part.latent for part in parts]),
+            reconstructed_latent=np.concatenate([part.reconstructed_latent for part in parts]),
+            reconstruction=np.concatenate(reconstructions) if reconstructions else None,
+        )
+
+
+POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda distances: distances.reshape(len(distances), -1).mean(axis=1),
+    "max": lambda distances: distances.reshape(len(distances), -1).max(axis=1),
+}
+"""How the distances of the windows, (B, h, w), become one number an image, (B,)."""
+
+MAP_SOURCES = ("reconstruction", "latent")
+
+
+def _latent_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
+    return POOLINGS[pooling](latent_distances(outputs))
+
+
+def _latent_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
+    return POOLINGS[pooling](np.abs(_latent_residual(outputs)).mean(axis=-1))
+
+
+def _reconstruction_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
+    residual = np.abs(_doubles(inputs) - _doubles(_reconstruction(outputs)))
+    return residual.reshape(len(residual), -1).mean(axis=1)
+
+
+COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
+    "latent_l2": _latent_l2,
+    "latent_l1": _latent_l1,
+    "reconstruction_l1": _reconstruction_l1,
+}
+"""The parts that a score can be made of, by name.
+
+- latent_l2: mean over nz of (z - z_hat)^2, pooled over the windows. The authors' code.
+- latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
+- reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
+"""
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """How the score and the anomaly map are made from a model's outputs.
+
+    Attributes:
+        components: Weight by name of a component (see `COMPONENTS`); the score is the weighted sum.
+        pooling: "mean" or "max" of the windows' distances.
+        map_source: "reconstruction" (difference of the pixels) or "latent" (distance of the windows).
+
+    Raises:
+        MetadataError: An unknown name, or weights that make no score.
+    """
+
+    components: Mapping[str, float] = field(default_factory=lambda: {"latent_l2": 1.0})
+    pooling: str = "mean"
+    map_source: str = "reconstruction"
+
+    def __post_init__(self) -> None:
+        for name in self.components:
+            if name not in COMPONENTS:
+                raise MetadataError(
+                    f"The score component '{name}' is unknown; known are {', '.join(COMPONENTS)}."
+                )
+        weights = list(self.components.values())
+        if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+            raise MetadataError(
+                f"The score's weights are {weights}; numbers >= 0, one of them above 0, were expected."
+            )
+        if self.pooling not in POOLINGS:
+            raise MetadataError(
+                f"The pooling is '{self.pooling}'; one of {', '.join(POOLINGS)} was expected."
+            )
+        if self.map_source not in MAP_SOURCES:
+            raise MetadataError(
+                f"The map source is '{self.map_source}'; one of {', '.join(MAP_SOURCES)} was expected."
+            )
+
+    @property
+    def needs_reconstruction(self) -> bool:
+        """Whether the score or the map is made from the reconstruction."""
+        return self.map_source == "reconstruction" or bool(self.components.get("reconstruction_l1"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {"components": dict(self.components), "pooling": self.pooling, "map_source": self.map_source}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ScoreRule:
+        """Return the rule that `to_dict` described.
+
+        Raises:
+            MetadataError: A field is missing, has the wrong type or an unknown value.
+        """
+        fields = StoredFields(data, "score rule")
+        components = fields.mapping("components")
+        weights = StoredFields(components, "score rule's components")
+        return cls(
+            components={name: weights.number(name) for name in components},
+            pooling=fields.text("pooling"),
+            map_source=fields.text("map_source"),
+        )
+
+
+def latent_distances(outputs: ModelOutputs) -> np.ndarray:
+    """Return d = mean over nz of (z - z_hat)^2 for each window: float64 (B, h, w), >= 0."""
+    return np.square(_latent_residual(outputs)).mean(axis=-1)
+
+
+def score_components(
+    inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "mean"
+) -> dict[str, np.ndarray]:
+    """Return every component of `COMPONENTS` that the outputs allow.
+
+    Args:
+        inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
+        outputs: What it gave.
+        pooling: "mean" or "max" over the windows.
+
+    Returns:
+        float32 (B,) by name. Components of the reconstruction are left out when there is none.
+    """
+    return {
+        name: component(inputs, outputs, pooling).astype(np.float32)
+        for name, component in COMPONENTS.items()
+        if outputs.reconstruction is not None or not name.startswith("reconstruction")
+    }
+
+
+def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
+    """Return the raw score of each image.
+
+    An image's score does not depend on the other images of its batch, to the last bit: sums run in float64
+    over one image at a time.
+
+    Args:
+        rule: Which components, with which weights.
+        inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
+        outputs: What it gave.
+
+    Returns:
+        float32 (B,), >= 0, higher is more anomalous.
+
+    Raises:
+        ValueError: The rule needs a reconstruction and the outputs have none.
+    """
+    total = np.zeros(len(outputs.latent), np.float64)
+    for name, weight in rule.components.items():
+        if weight:
+            total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
+    return total.astype(np.float32)
+
+
+def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
+    """Return where each image is anomalous.
+
+    "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
+    takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
+    between the windows' centres.
+
+    Args:
+        rule: Where the map comes from.
+        inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
+        outputs: What it gave.
+
+    Returns:
+        float32 (B, H, W), >= 0, in the model's input pixels.
+
+    Raises:
+        ValueError: The rule needs a reconstruction and the outputs have none.
+    """
+    if rule.map_source == "latent":
+        return _upsample_windows(latent_distances(outputs), inputs.shape[1], inputs.shape[2])
+    return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
+
+
+def _doubles(array: np.ndarray) -> np.ndarray:
+    # Contiguous float64 before any reduction: numpy then adds up each image in the same order in any batch.
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _latent_residual(outputs: ModelOutputs) -> np.ndarray:
+    return _doubles(outputs.latent) - _doubles(outputs.reconstructed_latent)
+
+
+def _reconstruction(outputs: ModelOutputs) -> np.ndarray:
+    if outputs.reconstruction is None:
+        raise ValueError("The score rule needs the reconstruction, which this model does not give.")
+    return outputs.reconstruction
+
+
+def _smooth(maps: np.ndarray) -> np.ndarray:
+    """Return float32 (B, H, W) filtered by [1 4 6 4 1] / 16 along both axes, the border repeated."""
+    for axis in (1, 2):
+        size = maps.shape[axis]
+        padded = np.pad(maps, [(2, 2) if index == axis else (0, 0) for index in range(3)], mode="edge")
+        a, b, c, d, e = (padded.take(range(start, start + size), axis=axis) for start in range(5))
+        maps = (a + e + 4 * (b + d) + 6 * c) / np.float32(16)
+    return maps
+
+
+def _upsample_windows(distances: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return float64 (B, h, w) distances of windows as float32 (B, height, width) per pixel."""
+    rows = _interpolation_weights(distances.shape[1], height)
+    columns = _interpolation_weights(distances.shape[2], width)
+    return np.matmul(np.matmul(rows, distances), columns.T).astype(np.float32)
+
+
+def _interpolation_weights(windows: int, size_px: int) -> np.ndarray:
+    """Return (size_px, windows) weights that interpolate linearly between the windows' centres.
+
+    GANomaly's encoder ends in a 4 x 4 convolution without padding, so n windows along a side of `size_px`
+    pixels stand size_px / (n + 3) pixels apart and each is four times as wide.
+    """
+    stride_px = size_px / (windows + 3)
+    centres_px = np.arange(windows) * stride_px + 2 * stride_px
+    pixels_px = np.arange(size_px) + 0.5
+    position = np.clip((pixels_px - centres_px[0]) / stride_px, 0, windows - 1)
+    return np.clip(1 - np.abs(position[:, np.newaxis] - np.arange(windows)), 0, None)

@@ -1,0 +1,97 @@
+"""Converts a tf_keras graph to TFLite with a fixed batch of one: float32, int8 calibrated, int8 trained.
+
+With a free batch dimension the transposed convolutions pull SHAPE, STRIDED_SLICE and PACK into the file, and
+a quantization-aware model does not even prepare in LiteRT; so every file is made from a concrete function of
+batch one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.errors import ExportError
+from export.lowering import LoweredGraph
+from export.quiet_tensorflow import quiet_tensorflow
+
+# An int8 grid of step 1/128 around zero holds -1 exactly and 127/128 at most. Asked for [-1, 1] the converter
+# would take a step of 1/127.5, on which every one of the 256 grey values falls half-way between two levels.
+LARGEST_INT8_PIXEL = 127 / 128
+
+
+def int8_input_images(images: np.ndarray) -> np.ndarray:
+    """Clips scaled images to what the int8 input can hold.
+
+    Args:
+        images: float32 `(B, H, W, C)` in [-1, 1].
+
+    Returns:
+        The same in [-1, 127/128]; only white pixels change, by one grey value.
+    """
+    return np.minimum(images, np.float32(LARGEST_INT8_PIXEL))
+
+
+def convert_to_float32(graph: LoweredGraph) -> bytes:
+    """Converts to a float32 file: same function as the run, for comparison and for machines without int8."""
+    return _convert(_converter(graph, graph.model))
+
+
+def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
+    """Converts to int8 by post-training quantization.
+
+    Args:
+        graph: The float graph.
+        images: float32 `(B, H, W, C)` in [-1, 1], good images from which the converter takes the ranges.
+    """
+    inputs = int8_input_images(images)
+    inputs.flat[0], inputs.flat[1] = -1.0, LARGEST_INT8_PIXEL  # pins the input's range whatever the images hold
+
+    def representative_images() -> Iterator[list[np.ndarray]]:
+        for image in inputs:
+            yield [image[np.newaxis]]
+
+    converter = _converter(graph, graph.model)
+    converter.representative_dataset = representative_images
+    # Says that float fallback is not allowed; only legal beside representative images.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return _convert(_as_int8(converter))
+
+
+def convert_quantization_aware(graph: LoweredGraph, quantized_model: Any) -> bytes:
+    """Converts a graph whose fake-quantization operations carry the ranges to int8.
+
+    Args:
+        graph: The float graph it was made from.
+        quantized_model: tf_keras model with the same outputs, from `quantization_aware`.
+    """
+    return _convert(_as_int8(_converter(graph, quantized_model)))
+
+
+def _converter(graph: LoweredGraph, model: Any) -> Any:
+    names: Sequence[str] = graph.output_names
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *graph.input_shape), tf.float32, name="image")])
+    def infer(image: Any) -> dict[str, Any]:
+        return dict(zip(names, model(image, training=False), strict=True))
+
+    # The second argument keeps the names of the outputs in the file's signature.
+    return tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], model)
+
+
+def _as_int8(converter: Any) -> Any:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    return converter
+
+
+def _convert(converter: Any) -> bytes:
+    with quiet_tensorflow() as log:
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # the converter raises bare Exception subclasses of its own
+            reason = str(error).strip().splitlines() or log.last_lines() or ["no reason given"]
+            raise ExportError(f"TensorFlow's converter refused the graph: {reason[0]}") from error

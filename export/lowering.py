@@ -1,0 +1,354 @@
+"""Lowers a flat Keras 3 graph to the tf_keras graph that quantization-aware training understands.
+
+tensorflow-model-optimization knows tf_keras only, and has no pattern for a transposed convolution followed
+by batch normalization: left apart, the int8 file would fall back to float there. So batch normalization is
+folded into the kernel and bias before it, and a ReLU becomes its convolution's own activation:
+
+    y = gamma * (k * x + b - mean) / sqrt(variance + epsilon) + beta
+      = (k * s) * x + (b - mean) * s + beta,    s = gamma / sqrt(variance + epsilon)
+
+The graph is read from `Model.get_config()`, the format of `.keras` files, and may be any acyclic graph of the
+layers in `LOWERINGS`: branches, skip connections, layers used twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must stand before TensorFlow loads
+
+import keras
+import numpy as np
+import tf_keras
+
+from export.errors import ExportError
+
+OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
+
+# One call of one layer: the layer's name, and which of its calls.
+_Call = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class LoweredGraph:
+    """A model's inference graph in tf_keras.
+
+    Attributes:
+        model: tf_keras functional model; input float32 `(None, H, W, C)` in [-1, 1], a list of outputs.
+        output_names: What each output is, in the model's order: names out of `OUTPUT_NAMES`.
+    """
+
+    model: Any
+    output_names: tuple[str, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input image."""
+        _, height, width, channels = self.model.input_shape
+        return height, width, channels
+
+
+def lower_graph(model: keras.Model) -> LoweredGraph:
+    """Rebuilds a Keras 3 inference graph in tf_keras, with batch normalization folded.
+
+    Args:
+        model: Flat functional model, one image input with static height and width; its outputs are a dict by
+            name, or a list in the order of `OUTPUT_NAMES`.
+
+    Returns:
+        A graph that computes the same function with weights of its own; `model` is not touched.
+
+    Raises:
+        ExportError: A layer has no lowering, or a batch normalization has no convolution to fold into.
+    """
+    graph = _read_graph(model)
+    tensors: dict[_Call, Any] = {}
+    weights: list[tuple[Any, list[np.ndarray]]] = []
+    for call, layer in graph.layers.items():
+        if isinstance(layer, keras.layers.InputLayer):
+            tensors[call] = tf_keras.Input(layer.batch_shape[1:], name=layer.name)
+            continue
+        inputs = [tensors[source] for source in graph.sources[call]]
+        if call in graph.absorbed_by:
+            tensors[call] = inputs[0]
+            continue
+        try:
+            lowering = LOWERINGS[type(layer)]
+        except KeyError:
+            known = ", ".join(sorted(kind.__name__ for kind in LOWERINGS))
+            raise ExportError(
+                f"Layer '{layer.name}' is a {type(layer).__name__}, which the export cannot lower. "
+                f"Build the inference graph from these layers: {known}, BatchNormalization."
+            ) from None
+        lowered, values = lowering(layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name)
+        tensors[call] = lowered(inputs if len(inputs) > 1 else inputs[0])
+        weights.append((lowered, values))
+    (image,) = (tensors[call] for call in graph.inputs)
+    lowered_model = tf_keras.Model(image, [tensors[call] for call in graph.outputs.values()], name="inference_graph")
+    for lowered, values in weights:
+        lowered.set_weights(values)
+    return LoweredGraph(lowered_model, tuple(graph.outputs))
+
+
+def check_same_function(model: keras.Model, graph: LoweredGraph, images: np.ndarray) -> float:
+    """Checks that the lowered graph gives the model's outputs on real images.
+
+    Args:
+        model: The graph that was lowered.
+        graph: What it became.
+        images: float32 `(B, H, W, C)` in [-1, 1].
+
+    Returns:
+        The largest difference of any output value, relative to that output's largest magnitude.
+
+    Raises:
+        ExportError: An output differs by more than float rounding explains.
+    """
+    expected = outputs_by_name(model(images, training=False))
+    given = dict(zip(graph.output_names, graph.model(images, training=False), strict=True))
+    worst = 0.0
+    for name, value in expected.items():
+        reference = np.asarray(value)
+        difference = np.abs(reference - np.asarray(given[name])).max() / max(np.abs(reference).max(), 1e-12)
+        worst = max(worst, float(difference))
+        # Folding rounds differently: 1e-6 to 1e-5 is usual, a wrong fold gives 0.01 and more.
+        if not difference < 1e-3:
+            raise ExportError(
+                f"The lowered graph's '{name}' differs from the model's by {difference:.2g} of its range on "
+                f"{len(images)} images; expected at most 0.001. The model uses a layer in a way that "
+                f"export/lowering.py does not know."
+            )
+    return worst
+
+
+def outputs_by_name(outputs: Any) -> dict[str, Any]:
+    """Names a graph's outputs, which are a dict already or a list in the order of `OUTPUT_NAMES`.
+
+    Raises:
+        ExportError: The outputs are not those of an encoder-decoder-encoder.
+    """
+    if not isinstance(outputs, Mapping):
+        values = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        outputs = dict(zip(OUTPUT_NAMES, values, strict=False)) if len(values) == len(OUTPUT_NAMES) else {}
+    named = {name: outputs[name] for name in OUTPUT_NAMES if name in outputs}
+    if len(named) != len(outputs) or not {"latent", "reconstructed_latent"} <= set(named):
+        raise ExportError(
+            f"The inference graph's outputs are {sorted(outputs) or 'not named'}; expected latent, "
+            f"reconstructed_latent and, where the model has one, reconstruction."
+        )
+    return named
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A functional model as calls of layers, in an order in which each follows its sources."""
+
+    layers: Mapping[_Call, keras.layers.Layer]
+    sources: Mapping[_Call, tuple[_Call, ...]]
+    inputs: tuple[_Call, ...]
+    outputs: Mapping[str, _Call]
+    absorbed_by: Mapping[_Call, _Call]
+
+    def absorbed(self, call: _Call) -> list[keras.layers.Layer]:
+        """The layers whose work `call` does besides its own, in order."""
+        return [self.layers[other] for other, owner in self.absorbed_by.items() if owner == call]
+
+
+def _read_graph(model: keras.Model) -> _Graph:
+    """Reads the calls out of a functional model's configuration."""
+    config = model.get_config()
+    if "input_layers" not in config:
+        raise ExportError(
+            f"'{model.name}' is a {type(model).__name__}; expected a flat functional keras.Model as "
+            f"`inference_graph()` returns it."
+        )
+    pending = {
+        (entry["name"], number): tuple(_tensor_sources(node))
+        for entry in config["layers"]
+        for number, node in enumerate(entry["inbound_nodes"] or [{}])
+    }
+    layers: dict[_Call, keras.layers.Layer] = {}
+    sources: dict[_Call, tuple[_Call, ...]] = {}
+    while pending:
+        ready = [call for call, needed in pending.items() if all(source in layers for source in needed)]
+        for call in ready:
+            layers[call] = model.get_layer(call[0])
+            sources[call] = pending.pop(call)
+            if isinstance(layers[call], keras.Model):
+                raise ExportError(
+                    f"'{call[0]}' is a model inside the inference graph; expected a flat graph of layers, since "
+                    f"quantization-aware training refuses nested models."
+                )
+    inputs = tuple(_calls_in(config["input_layers"]))
+    outputs = outputs_by_name(
+        {name: next(_calls_in(entry)) for name, entry in config["output_layers"].items()}
+        if isinstance(config["output_layers"], Mapping)
+        else list(_calls_in(config["output_layers"]))
+    )
+    if len(inputs) != 1:
+        raise ExportError(f"The inference graph has {len(inputs)} inputs; expected one, the image.")
+    return _Graph(layers, sources, inputs, outputs, _find_absorbed(layers, sources, set(outputs.values())))
+
+
+def _tensor_sources(node: Any) -> Iterator[_Call]:
+    """Yields the calls whose tensors stand in a serialized call's arguments."""
+    if isinstance(node, Mapping):
+        if node.get("class_name") == "__keras_tensor__":
+            name, number, _ = node["config"]["keras_history"]
+            yield name, number
+        else:
+            for value in node.values():
+                yield from _tensor_sources(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _tensor_sources(value)
+
+
+def _calls_in(entry: Any) -> Iterator[_Call]:
+    """Yields the calls of `input_layers` or `output_layers`: [name, call, tensor], alone, nested or by name."""
+    if isinstance(entry, Mapping):
+        for value in entry.values():
+            yield from _calls_in(value)
+    elif entry and isinstance(entry[0], str):
+        yield entry[0], entry[1]
+    else:
+        for value in entry:
+            yield from _calls_in(value)
+
+
+def _find_absorbed(
+    layers: Mapping[_Call, keras.layers.Layer], sources: Mapping[_Call, tuple[_Call, ...]], outputs: set[_Call]
+) -> dict[_Call, _Call]:
+    """Finds batch normalizations and ReLUs that the convolution before them can do as well.
+
+    Only where nothing else reads the tensor in between.
+    """
+    readers: dict[_Call, int] = {}
+    for needed in sources.values():
+        for source in needed:
+            readers[source] = readers.get(source, 0) + 1
+    absorbed: dict[_Call, _Call] = {}
+    activated: set[_Call] = set()
+    for call, layer in layers.items():
+        if len(sources[call]) != 1:
+            continue
+        (source,) = sources[call]
+        owner = absorbed.get(source, source)
+        free = readers[source] == 1 and source not in outputs and owner not in activated
+        foldable = free and type(layers[owner]) in _KERNEL_LAYERS and _is_linear(layers[owner])
+        if isinstance(layer, keras.layers.BatchNormalization):
+            if not foldable:
+                raise ExportError(
+                    f"Batch normalization '{layer.name}' follows '{source[0]}'; it can be folded only into a "
+                    f"convolution or dense layer that is followed by nothing else and has no activation."
+                )
+            absorbed[call] = owner
+        elif foldable and _is_plain_relu(layer):
+            absorbed[call] = owner
+            activated.add(owner)
+    return absorbed
+
+
+def _is_linear(layer: keras.layers.Layer) -> bool:
+    return keras.activations.serialize(layer.activation) == "linear"
+
+
+def _is_plain_relu(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
+
+
+def _folded_weights(
+    layer: keras.layers.Layer, absorbed: list[keras.layers.Layer], output_axis: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Kernel and bias of a layer with the batch normalizations after it multiplied in.
+
+    Args:
+        layer: Conv2D, Conv2DTranspose or Dense.
+        absorbed: The layers it takes over.
+        output_axis: Which axis of the kernel counts output channels: the last, but the third of a
+            Conv2DTranspose.
+    """
+    kernel = np.asarray(layer.kernel, np.float64)
+    bias = np.asarray(layer.bias, np.float64) if layer.use_bias else None
+    for norm in absorbed:
+        if not isinstance(norm, keras.layers.BatchNormalization):
+            continue
+        scale = 1.0 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
+        if norm.scale:
+            scale = scale * np.asarray(norm.gamma, np.float64)
+        shape = [1] * kernel.ndim
+        shape[output_axis] = -1
+        kernel = kernel * scale.reshape(shape)
+        bias = ((0.0 if bias is None else bias) - np.asarray(norm.moving_mean, np.float64)) * scale
+        if norm.center:
+            bias = bias + np.asarray(norm.beta, np.float64)
+    return kernel.astype(np.float32), None if bias is None else bias.astype(np.float32)
+
+
+_Lowered = tuple[Any, list[np.ndarray]]
+
+
+def _lower_kernel_layer(
+    kind: Any, copied: tuple[str, ...], output_axis: int
+) -> Callable[[keras.layers.Layer, list[keras.layers.Layer], str], _Lowered]:
+    """Makes the lowering of a layer with kernel, bias and activation."""
+
+    def lowering(layer: keras.layers.Layer, absorbed: list[keras.layers.Layer], name: str) -> _Lowered:
+        if getattr(layer, "data_format", "channels_last") != "channels_last":
+            raise ExportError(f"Layer '{layer.name}' is channels_first; expected channels_last.")
+        kernel, bias = _folded_weights(layer, absorbed, output_axis)
+        activation = keras.activations.serialize(layer.activation)
+        if any(_is_plain_relu(other) for other in absorbed):
+            activation = "relu"
+        settings = {key: getattr(layer, key) for key in copied}
+        lowered = kind(**settings, use_bias=bias is not None, activation=activation, name=name)
+        return lowered, [kernel] if bias is None else [kernel, bias]
+
+    return lowering
+
+
+def _lower_plain_layer(
+    kind: Any, renamed: Mapping[str, str]
+) -> Callable[[keras.layers.Layer, list[keras.layers.Layer], str], _Lowered]:
+    """Makes the lowering of a layer without weights: tf_keras argument name to Keras 3 attribute."""
+
+    def lowering(layer: keras.layers.Layer, _: list[keras.layers.Layer], name: str) -> _Lowered:
+        return kind(**{new: getattr(layer, old) for new, old in renamed.items()}, name=name), []
+
+    return lowering
+
+
+def _lower_activation(layer: keras.layers.Layer, _: list[keras.layers.Layer], name: str) -> _Lowered:
+    return tf_keras.layers.Activation(keras.activations.serialize(layer.activation), name=name), []
+
+
+_KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)
+
+# What is known. Each entry keeps to operations that exist in int8 and that tfmot can observe.
+LOWERINGS: Mapping[type, Callable[[keras.layers.Layer, list[keras.layers.Layer], str], _Lowered]] = {
+    keras.layers.Conv2D: _lower_kernel_layer(
+        tf_keras.layers.Conv2D, ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"), -1
+    ),
+    keras.layers.Conv2DTranspose: _lower_kernel_layer(
+        tf_keras.layers.Conv2DTranspose,
+        ("filters", "kernel_size", "strides", "padding", "output_padding", "dilation_rate"),
+        2,
+    ),
+    keras.layers.Dense: _lower_kernel_layer(tf_keras.layers.Dense, ("units",), -1),
+    keras.layers.LeakyReLU: _lower_plain_layer(tf_keras.layers.LeakyReLU, {"alpha": "negative_slope"}),
+    keras.layers.ReLU: _lower_plain_layer(
+        tf_keras.layers.ReLU,
+        {"max_value": "max_value", "negative_slope": "negative_slope", "threshold": "threshold"},
+    ),
+    keras.layers.Activation: _lower_activation,
+    keras.layers.Concatenate: _lower_plain_layer(tf_keras.layers.Concatenate, {"axis": "axis"}),
+    keras.layers.Add: _lower_plain_layer(tf_keras.layers.Add, {}),
+    keras.layers.Dropout: _lower_plain_layer(tf_keras.layers.Dropout, {"rate": "rate"}),
+    keras.layers.Flatten: _lower_plain_layer(tf_keras.layers.Flatten, {}),
+    keras.layers.Reshape: _lower_plain_layer(tf_keras.layers.Reshape, {"target_shape": "target_shape"}),
+}

@@ -1,0 +1,20 @@
+"""The models by name. A new model is one file plus one line here and its name in `options.MODEL_NAMES`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from tfganomaly.options import ModelOptions
+
+if TYPE_CHECKING:
+    from tfganomaly.models.contract import AnomalyModel
+
+MODEL_CLASSES = {"ganomaly": "tfganomaly.models.ganomaly:Ganomaly"}
+
+
+def create_model(name: str, options: ModelOptions) -> AnomalyModel:
+    """Builds the model `name` with its networks initialised; `name` is a key of `MODEL_CLASSES`."""
+    module_name, class_name = MODEL_CLASSES[name].split(":")
+    model_class: type[AnomalyModel] = getattr(importlib.import_module(module_name), class_name)
+    return model_class(options)

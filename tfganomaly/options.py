@@ -1,0 +1,185 @@
+"""Options of a training: declared once, here.
+
+The flag of the command line, the key in a run's `config.json` and the documentation all come from these
+fields (`cli.py` builds its click options from the metadata). Importing this module costs nothing heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfganomaly.errors import OptionError
+
+SMALLEST_IMAGE_SIZE_PX = 32
+MODEL_NAMES = ("ganomaly",)
+
+
+def option(
+    default: Any,
+    help: str,  # the word click uses
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    value_type: type | None = None,
+) -> Any:
+    """Declares a dataclass field that is also a command-line option.
+
+    Args:
+        default: The value when the option is not given. `None` means "decided from the data".
+        help: One sentence for `--help`.
+        choices: The allowed words of a string option.
+        minimum: Smallest allowed number, inclusive.
+        maximum: Largest allowed number, inclusive.
+        value_type: The option's type where `default` is `None`.
+
+    Returns:
+        A dataclass field with the declaration in its metadata.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "choices": choices,
+            "minimum": minimum,
+            "maximum": maximum,
+            "type": value_type or type(default),
+        },
+    )
+
+
+def check_options(options: Any) -> None:
+    """Checks every field of an options dataclass against its declaration.
+
+    Raises:
+        OptionError: A value is of the wrong type or outside its bounds; names the flag.
+    """
+    for field in dataclasses.fields(options):
+        declared = field.metadata
+        value = getattr(options, field.name)
+        flag = "--" + field.name.replace("_", "-")
+        if value is None and field.default is None:
+            continue
+        wanted = declared["type"]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+            raise OptionError(f"{flag} is {value!r}; expected a value of type {wanted.__name__}.")
+        if declared["choices"] and value not in declared["choices"]:
+            raise OptionError(f"{flag} is {value!r}; expected one of {', '.join(declared['choices'])}.")
+        too_small = declared["minimum"] is not None and not value >= declared["minimum"]
+        too_large = declared["maximum"] is not None and not value <= declared["maximum"]
+        if too_small or too_large:
+            low = declared["minimum"] if declared["minimum"] is not None else "any"
+            high = declared["maximum"] if declared["maximum"] is not None else "any"
+            raise OptionError(f"{flag} is {value}; expected a number from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What decides the networks and their losses; a saved model carries exactly these.
+
+    The defaults are those of the paper and of its authors' code.
+    """
+
+    image_size: int = option(
+        32,
+        "Side of the square model input in pixels: a power of two, 32 or more.",
+        minimum=SMALLEST_IMAGE_SIZE_PX,
+    )
+    channels: int | None = option(
+        None, "1 for grey, 3 for RGB; decided from the images when not given.", value_type=int
+    )
+    latent_size: int = option(100, "Length of the latent vector (nz in the paper).", minimum=1)
+    generator_width: int = option(64, "Channels of the generator's first layer (ngf).", minimum=2)
+    discriminator_width: int = option(64, "Channels of the discriminator's first layer (ndf).", minimum=2)
+    extra_layers: int = option(0, "Extra 3 x 3 convolutions at the widest resolution.", minimum=0)
+    adversarial_loss_weight: float = option(1.0, "Weight of the feature-matching loss.", minimum=0)
+    contextual_loss_weight: float = option(50.0, "Weight of the reconstruction loss, L1.", minimum=0)
+    latent_loss_weight: float = option(1.0, "Weight of the distance of the latent vectors.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.image_size & (self.image_size - 1):
+            raise OptionError(
+                f"--image-size is {self.image_size}; expected a power of two from {SMALLEST_IMAGE_SIZE_PX} "
+                f"(32, 64, 128, ...): every stage halves the image."
+            )
+        if self.channels not in (None, 1, 3):
+            raise OptionError(f"--channels is {self.channels}; expected 1 (grey) or 3 (RGB).")
+        if self.generator_width % 2:
+            raise OptionError(f"--generator-width is {self.generator_width}; expected an even number.")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What decides how a model is trained; `config.json` of a run holds these and the model's."""
+
+    model: str = option("ganomaly", "Which model to train.", choices=MODEL_NAMES)
+    recipe: str = option("paper", "The set of defaults to start from.", choices=("paper",))
+    epochs: int = option(15, "Passes over the training images.", minimum=1)
+    batch_size: int = option(64, "Images a step; the last partial batch is dropped.", minimum=1)
+    learning_rate: float = option(2e-4, "Adam's step size, both networks.", minimum=0)
+    beta_1: float = option(0.5, "Adam's first decay rate, both networks.", minimum=0, maximum=0.9999)
+    seed: int = option(0, "Seed of the split, the weights and the order of images.", minimum=0)
+    resize_rule: str = option(
+        "stretch",
+        "How an image becomes square: stretch it, letterbox (keep the aspect ratio, fill the border) or crop "
+        "(shorter side to size, then the centre, as the paper's authors do).",
+        choices=("stretch", "letterbox", "crop"),
+    )
+    validation_fraction: float = option(
+        0.1,
+        "Share of the good training images held back for the threshold and for early stopping.",
+        minimum=0.01,
+        maximum=0.5,
+    )
+    false_alarm_rate: float = option(
+        0.01,
+        "Share of good images that may be called anomalous; sets the threshold on held-back good images.",
+        minimum=0.0001,
+        maximum=0.5,
+    )
+    max_train_images: int | None = option(
+        None, "Train on at most so many images, drawn with the seed.", minimum=1, value_type=int
+    )
+    early_stop_patience: int = option(
+        0,
+        "Stop when the loss on held-back good images has not improved for so many epochs, and keep the best "
+        "weights; 0 trains all epochs.",
+        minimum=0,
+    )
+    xla: bool = option(True, "Compile the training step with XLA, which is about three times faster.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+# A recipe is what it changes in the defaults above.
+RECIPES: Mapping[str, Mapping[str, Any]] = {"paper": {}}
+
+
+def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOptions, ModelOptions]:
+    """Lays the given values over a recipe's over the defaults.
+
+    Args:
+        recipe: A name in `RECIPES`.
+        given: Field name to value; `None` counts as not given.
+
+    Raises:
+        OptionError: Unknown recipe, unknown option, or a value outside its bounds.
+    """
+    if recipe not in RECIPES:
+        raise OptionError(f"--recipe is {recipe!r}; expected one of {', '.join(RECIPES)}.")
+    values = {**RECIPES[recipe], **{name: value for name, value in given.items() if value is not None}}
+    values["recipe"] = recipe
+    groups: list[dict[str, Any]] = []
+    for group in (TrainingOptions, ModelOptions):
+        names = {field.name for field in dataclasses.fields(group)}
+        groups.append({name: values.pop(name) for name in list(values) if name in names})
+    if values:
+        raise OptionError(f"unknown option {', '.join(sorted(values))}; see `tfganomaly train --help`.")
+    return TrainingOptions(**groups[0]), ModelOptions(**groups[1])

@@ -1,0 +1,95 @@
+"""Fits a model to images in memory: the part of a training that needs TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+import numpy as np
+
+from tfganomaly.data.pipeline import training_batches, validation_batches
+from tfganomaly.models.contract import AnomalyModel
+from tfganomaly.models.registry import create_model
+from tfganomaly.training import callbacks
+from tfganomaly.training.checkpoint import Checkpoints
+from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.run_folder import RunConfig, RunFolder
+
+SAMPLE_COUNT = 8
+
+
+def fit(
+    folder: RunFolder,
+    config: RunConfig,
+    train_pixels: np.ndarray,
+    validation_pixels: np.ndarray,
+    observer: TrainingObserver,
+) -> AnomalyModel:
+    """Trains from the folder's newest checkpoint, or from the start, to the last epoch.
+
+    Args:
+        folder: Where history, checkpoints and samples go.
+        config: What to train and how.
+        train_pixels: Good images, uint8 (N, H, W, C).
+        validation_pixels: Held-back good images, uint8 (M, H, W, C).
+        observer: Hears of progress.
+
+    Returns:
+        The trained model; with early stopping, at its best epoch.
+
+    Raises:
+        TrainingError: A loss became NaN.
+        RunError: The checkpoint is damaged.
+    """
+    options = config.training
+    batch_size = min(options.batch_size, len(train_pixels))
+    keras.utils.set_random_seed(options.seed)
+    model = create_model(options.model, config.model)
+    model.prepare_training(options.learning_rate, options.beta_1, options.seed, options.xla)
+
+    checkpoints = Checkpoints(folder.checkpoints)
+    first_epoch = checkpoints.restore_latest(model)
+    history = folder.read_history()[:first_epoch]
+    if not callbacks.has_stopped_early(history, options.early_stop_patience):
+        _quiet_keras()
+        model.fit(
+            training_batches(train_pixels, batch_size, options.seed, first_epoch),
+            validation_data=validation_batches(validation_pixels, batch_size),
+            steps_per_epoch=len(train_pixels) // batch_size,
+            initial_epoch=first_epoch,
+            epochs=options.epochs,
+            verbose=0,
+            callbacks=[
+                callbacks.StopAtNan(),
+                callbacks.KeepHistory(folder, checkpoints, history, options.early_stop_patience > 0),
+                callbacks.StopEarly(history, options.early_stop_patience),
+                callbacks.SaveSamples(folder, _first_images(validation_pixels)),
+                keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
+                callbacks.ReportProgress(
+                    observer.training, options.epochs, len(train_pixels) // batch_size, batch_size
+                ),
+            ],
+        )
+    if options.early_stop_patience:
+        best = callbacks.best_epoch(history)
+        observer.message(f"kept the weights of epoch {best}, the best on held-back good images")
+        checkpoints.restore_best(model)
+    return model
+
+
+def without_optimizers(model: AnomalyModel, name: str) -> AnomalyModel:
+    """A copy of a model with its weights alone, a third of the size on disk; `name` is its name in the registry."""
+    copy = create_model(name, model.options)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _first_images(pixels: np.ndarray) -> np.ndarray:
+    from edge_runtime.preprocessing import scale_pixels
+
+    return scale_pixels(pixels[:SAMPLE_COUNT])
+
+
+def _quiet_keras() -> None:
+    """Keras warns at the end of a stream that is meant to be endless, and TensorBoard's callback of what is not asked."""
+    logging.getLogger("absl").setLevel(logging.ERROR)

@@ -1,0 +1,90 @@
+"""What a training tells while it runs, and how a terminal shows it."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfganomaly.training.callbacks import TrainingProgress
+
+
+class TrainingObserver:
+    """Hears of a training's progress; this one keeps silent."""
+
+    def message(self, text: str) -> None:
+        """One line that a person should read."""
+
+    def reading_images(self, done: int, total: int) -> None:
+        """So many of the images are read."""
+
+    def training(self, progress: TrainingProgress) -> None:
+        """A step or an epoch is done."""
+
+
+class ConsoleObserver(TrainingObserver):
+    """Shows progress bars on standard error, and plain lines, one an epoch, where that is not a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[details]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._reading = self._progress.add_task("reading images", total=None, details="", visible=False)
+        self._training = self._progress.add_task("training", total=None, details="", visible=False)
+
+    def __enter__(self) -> ConsoleObserver:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def message(self, text: str) -> None:
+        """Prints the line above the bars."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def reading_images(self, done: int, total: int) -> None:
+        """Moves the first bar."""
+        self._progress.update(self._reading, completed=done, total=total, visible=done < total)
+
+    def training(self, progress: TrainingProgress) -> None:
+        """Moves the second bar; each finished epoch leaves a line."""
+        done = (progress.epoch - 1) * progress.steps + progress.step
+        details = f"epoch {progress.epoch}/{progress.epochs}  {progress.images_per_second:.0f} images/s"
+        if "generator_loss" in progress.losses:
+            details += f"  loss {progress.losses['generator_loss']:.3f}"
+        self._progress.update(
+            self._training,
+            completed=done,
+            total=progress.epochs * progress.steps,
+            details=details,
+            visible=done < progress.epochs * progress.steps,
+        )
+        if progress.epoch_done:
+            self.message(epoch_line(progress))
+
+
+def epoch_line(progress: TrainingProgress) -> str:
+    """One line about a finished epoch, its losses in the paper's order."""
+    losses = progress.losses
+    names = ("adversarial", "contextual", "latent", "discriminator")
+    shown = "  ".join(f"{name} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses)
+    held_back = losses.get("val_generator_loss")
+    return (
+        f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}"
+        + (f"  | held-back good images {held_back:.4f}" if held_back is not None else "")
+        + f"  | {progress.images_per_second:.0f} images/s"
+    )

@@ -1,0 +1,44 @@
+"""What a run was made with: versions, machine, git revision."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from edge_runtime.version import __version__
+
+RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of this project, of Python and of the packages that decide a result, where installed."""
+    versions = {"tfganomaly": __version__, "python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_revision() -> str | None:
+    """The revision of the source tree that this package runs from, with `+changes` if it is modified; None elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    revision = _git(root, "rev-parse", "HEAD")
+    if revision is None:
+        return None
+    return revision + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

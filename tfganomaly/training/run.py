@@ -1,0 +1,117 @@
+"""A finished run as something that scores images: the float model with its preprocessing and threshold."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.atomic_files import atomic_path
+from edge_runtime.calibration import Calibration, calibrate
+from edge_runtime.preprocessing import Preprocessing, scale_pixels
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
+from tfganomaly.errors import RunError
+from tfganomaly.models.contract import AnomalyModel
+from tfganomaly.training.run_folder import RunConfig, RunFolder
+
+IMAGES_A_BATCH = 64
+
+
+class TrainedRun:
+    """The run in a folder; implements `tfganomaly.evaluation.scorer.Scorer`.
+
+    Args:
+        path: The folder that `train` wrote.
+
+    Attributes:
+        folder: Its files.
+        config: What was asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.folder = RunFolder(Path(path))
+        self.config: RunConfig = self.folder.read_config()
+
+    @property
+    def description(self) -> str:
+        """One line for reports."""
+        return f"run {self.folder.path} ({self.config.training.recipe}, float32)"
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the model's input."""
+        return self.config.preprocessing
+
+    @property
+    def score_rule(self) -> ScoreRule:
+        """How the outputs become a score."""
+        return self.config.score_rule
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Threshold and score range from held-back good images; RunError when there is none."""
+        return self.folder.read_calibration()
+
+    @property
+    def threshold(self) -> float:
+        """The threshold on the raw score."""
+        return self.calibration.threshold
+
+    @property
+    def data_source(self) -> str:
+        """The data that it was trained on."""
+        return self.config.data_source
+
+    @property
+    def data_seed(self) -> int:
+        """The seed of the split that it was trained with."""
+        return self.config.training.seed
+
+    @cached_property
+    def model(self) -> AnomalyModel:
+        """The trained Keras model, loaded when first asked for; RunError when it is missing or damaged."""
+        import keras
+
+        import tfganomaly.models.ganomaly  # noqa: F401 - registers the class with Keras
+
+        path = self.folder.model_path
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"the model '{path}' cannot be loaded ({str(error).splitlines()[0]}); train again into a new folder."
+            ) from error
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        """Runs images, uint8 (B, H, W, C), through the float model in inference mode."""
+        return self.model.model_outputs(scale_pixels(pixels))
+
+
+def load_run(path: Path) -> TrainedRun:
+    """Opens a run whose training is finished.
+
+    Raises:
+        RunError: There is no run there, it is damaged, or its training is not finished.
+    """
+    RunFolder(Path(path)).require_finished()
+    return TrainedRun(path)
+
+
+def save_model(model: AnomalyModel, path: Path) -> None:
+    """Writes a model in Keras's own format, whole or not at all; OutputError when it cannot be written."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+
+
+def calibrate_run(run: TrainedRun, pixels: np.ndarray) -> Calibration:
+    """Threshold and ranges from good images, uint8 (N, H, W, C), by the float model."""
+    scores, maps = [], []
+    for start in range(0, len(pixels), IMAGES_A_BATCH):
+        batch = pixels[start : start + IMAGES_A_BATCH]
+        outputs, inputs = run.model_outputs(batch), scale_pixels(batch)
+        scores.append(anomaly_scores(run.score_rule, inputs, outputs))
+        maps.append(anomaly_maps(run.score_rule, inputs, outputs))
+    return calibrate(
+        np.concatenate(scores), np.concatenate(maps), false_alarm_rate=run.config.training.false_alarm_rate
+    )

@@ -1,0 +1,232 @@
+"""From a folder of good images to a trained, calibrated run: the story of `tfganomaly train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
+from tfganomaly.data.loading import LoadedImages, count_channels, load_images
+from tfganomaly.data.sources import open_dataset
+from tfganomaly.errors import OptionError, RunError, TrainingError
+from tfganomaly.options import resolve_options
+from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.provenance import git_revision, installed_versions
+from tfganomaly.training.run_folder import RunConfig, RunFolder
+
+# Above this many bytes of pixels the images are kept in a file beside the checkpoints and read from there.
+LARGEST_CACHE_IN_MEMORY = 2**30
+FEWEST_TRAINING_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What a training came to.
+
+    Attributes:
+        run: The run folder.
+        num_train: Good images trained on.
+        num_validation: Good images held back for threshold and early stopping.
+        unreadable: Name and reason of each image that was left out.
+        epochs: Finished epochs.
+        seconds: Time that this call took, reading and calibration included.
+        losses: The losses of the last epoch.
+        threshold: On the raw score.
+        notes: What the user should know about data and threshold.
+    """
+
+    run: Path
+    num_train: int
+    num_validation: int
+    unreadable: tuple[tuple[str, str], ...]
+    epochs: int
+    seconds: float
+    losses: Mapping[str, float]
+    threshold: float
+    notes: tuple[str, ...]
+
+
+def train(
+    source: str,
+    run: Path,
+    recipe: str = "paper",
+    given_options: Mapping[str, Any] | None = None,
+    *,
+    archive: Path | None = None,
+    resume: bool = False,
+    observer: TrainingObserver | None = None,
+) -> TrainingSummary:
+    """Trains a model on good images and calibrates its threshold on held-back ones.
+
+    Args:
+        source: A folder or the name of a data set, as `tfganomaly.data.sources.open_dataset` takes it.
+        run: The folder to write; must not exist unless `resume`.
+        recipe: The set of defaults.
+        given_options: Fields of `TrainingOptions` and `ModelOptions` that differ from the recipe.
+        archive: A local file for a named data set.
+        resume: Go on with the run in this folder.
+        observer: Hears of progress.
+
+    Raises:
+        TfganomalyError: Its subclasses, for options, data, run folder and a training that went wrong; whatever was
+            finished before stays in the folder.
+    """
+    observer = observer or TrainingObserver()
+    given_options = given_options or {}
+    started = time.monotonic()
+    folder = RunFolder(run)
+    if resume:
+        config = _resumed_config(folder, source, recipe, given_options)
+        dataset = config.open_dataset()
+    else:
+        config, dataset = _new_config(source, recipe, given_options, archive)
+        folder.create(config)
+    for warning in dataset.warnings:
+        observer.message(f"warning: {warning}")
+
+    chosen = _chosen_training_items(dataset.train, config)
+    train_images = _read(chosen, config, observer, folder.checkpoints / "train.pixels")
+    validation_images = _read(dataset.validation, config, observer, folder.checkpoints / "validation.pixels")
+    _check_enough(train_images, validation_images)
+    unreadable = (*train_images.unreadable, *validation_images.unreadable)
+    manifest = {
+        "status": "training",
+        "versions": installed_versions(),
+        "git_revision": git_revision(),
+        "seed": config.training.seed,
+        "data_fingerprint": fingerprint(train_images.items),
+        "num_train": len(train_images.items),
+        "num_validation": len(validation_images.items),
+        "unreadable": [list(entry) for entry in unreadable],
+    }
+    if resume:
+        _check_same_data(folder, manifest)
+    folder.write_manifest(manifest)
+    observer.message(_opening_line(config, dataset, train_images, validation_images))
+
+    from tfganomaly.training.fitting import fit, without_optimizers
+    from tfganomaly.training.run import TrainedRun, calibrate_run, save_model
+
+    model = fit(folder, config, train_images.pixels, validation_images.pixels, observer)
+    save_model(without_optimizers(model, config.training.model), folder.model_path)
+    calibration = calibrate_run(TrainedRun(folder.path), validation_images.pixels)
+    folder.write_calibration(calibration)
+    history = folder.read_history()
+    folder.write_manifest({**manifest, "status": "finished", "epochs": len(history)})
+    for cache in folder.checkpoints.glob("*.pixels"):
+        cache.unlink()
+    notes = [*dataset.warnings] + ([calibration.note] if calibration.note else [])
+    return TrainingSummary(
+        run=run,
+        num_train=len(train_images.items),
+        num_validation=len(validation_images.items),
+        unreadable=unreadable,
+        epochs=len(history),
+        seconds=time.monotonic() - started,
+        losses={name: value for name, value in history[-1].items() if name != "epoch"},
+        threshold=calibration.threshold,
+        notes=tuple(notes),
+    )
+
+
+def _new_config(
+    source: str, recipe: str, given: Mapping[str, Any], archive: Path | None
+) -> tuple[RunConfig, InspectionDataset]:
+    training, model = resolve_options(recipe, given)
+    dataset = open_dataset(
+        source, archive=archive, validation_fraction=training.validation_fraction, seed=training.seed
+    )
+    if model.channels is None:
+        model = dataclasses.replace(model, channels=count_channels(dataset.train))
+    from edge_runtime.scoring import ScoreRule
+
+    return RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, ScoreRule()), dataset
+
+
+def _resumed_config(folder: RunFolder, source: str, recipe: str, given: Mapping[str, Any]) -> RunConfig:
+    """The run's own configuration; of the options given again only more epochs may differ."""
+    config = folder.read_config()
+    recorded = {**dataclasses.asdict(config.training), **dataclasses.asdict(config.model)}
+    for name, value in {**given, "recipe": recipe}.items():
+        if value is not None and value != recorded[name] and name != "epochs":
+            flag = "--" + name.replace("_", "-")
+            raise OptionError(
+                f"{flag} is {value}, but the run '{folder.path}' was begun with {recorded[name]}. Leave it out, or "
+                f"train into a new folder."
+            )
+    if _same_source(source) != _same_source(config.data_source):
+        raise RunError(
+            f"the run '{folder.path}' was begun with the data '{config.data_source}', not '{source}'. Name the same "
+            f"data, or train into a new folder."
+        )
+    epochs = given.get("epochs")
+    if epochs is None or epochs == config.training.epochs:
+        return config
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+    folder.rewrite_config(config)
+    return config
+
+
+def _same_source(source: str) -> str:
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else source
+
+
+def _chosen_training_items(items: tuple[ImageItem, ...], config: RunConfig) -> tuple[ImageItem, ...]:
+    """All items, or as many as `max_train_images` allows, drawn with the seed and kept in order."""
+    limit = config.training.max_train_images
+    if limit is None or limit >= len(items):
+        return items
+    drawn = np.random.default_rng(config.training.seed).choice(len(items), size=limit, replace=False)
+    return tuple(items[index] for index in sorted(drawn))
+
+
+def _read(
+    items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObserver, cache: Path
+) -> LoadedImages:
+    preprocessing = config.preprocessing
+    size = len(items) * preprocessing.height * preprocessing.width * preprocessing.channels
+    images = load_images(
+        items,
+        preprocessing,
+        progress=observer.reading_images,
+        cache_path=cache if size > LARGEST_CACHE_IN_MEMORY else None,
+    )
+    for name, reason in images.unreadable:
+        observer.message(f"left out {name}: {reason}")
+    return images
+
+
+def _check_enough(train_images: LoadedImages, validation_images: LoadedImages) -> None:
+    if len(train_images.items) < FEWEST_TRAINING_IMAGES or len(validation_images.items) < 2:
+        raise TrainingError(
+            f"only {len(train_images.items)} readable good images to train on and {len(validation_images.items)} held "
+            f"back; expected at least {FEWEST_TRAINING_IMAGES} and 2. Add good images, or raise --validation-fraction."
+        )
+
+
+def _check_same_data(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
+    if not folder.manifest_path.is_file():
+        return
+    if folder.read_manifest()["data_fingerprint"] != manifest["data_fingerprint"]:
+        raise RunError(
+            f"the training images have changed since the run '{folder.path}' was begun. Restore them, or train into a "
+            f"new folder."
+        )
+
+
+def _opening_line(
+    config: RunConfig, dataset: InspectionDataset, train_images: LoadedImages, validation_images: LoadedImages
+) -> str:
+    model = config.model
+    return (
+        f"{config.training.model} ({config.training.recipe}) on {dataset.name}: {len(train_images.items)} good images, "
+        f"{len(validation_images.items)} held back, {model.image_size} x {model.image_size} "
+        f"{'grey' if model.channels == 1 else 'RGB'}, {config.training.epochs} epochs, seed {config.training.seed}"
+    )
