@@ -1,4 +1,4 @@
-"""Runs an exported model on a device: stdlib, numpy, Pillow and LiteRT, no TensorFlow.
+"""Part of tfganomaly: runs an exported model on a device: stdlib, numpy, Pillow and LiteRT, no TensorFlow.
 
     from edge_runtime import AnomalyDetector
 

@@ -170,9 +170,7 @@ class Artefact:
             ArtefactError: The metadata holds a value that JSON does not know, such as NaN.
         """
         try:
-            document = json.dumps(
-                self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
-            )
+            document = json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ArtefactError(f"The metadata cannot be written as JSON: {error}.") from error
         file = io.BytesIO(self.flatbuffer)
@@ -233,9 +231,7 @@ def write_artefact(path: str | os.PathLike[str], flatbuffer: bytes, metadata: Ar
         OutputError: The file cannot be written; an earlier file is untouched.
     """
     if not is_tflite(flatbuffer):
-        raise ArtefactError(
-            "The model to be written is not a TFLite flatbuffer (its identifier TFL3 is missing)."
-        )
+        raise ArtefactError("The model to be written is not a TFLite flatbuffer (its identifier TFL3 is missing).")
     artefact = Artefact(strip_metadata(flatbuffer), metadata)
     write_bytes_atomically(path, artefact.to_bytes())
     return artefact
@@ -259,16 +255,12 @@ def read_tflite_file(path: str | os.PathLike[str]) -> bytes:
     """
     try:
         if Path(path).is_dir():
-            raise ArtefactError(
-                f"Artefact '{path}' is a folder; a .tflite file was expected. Export the run first."
-            )
+            raise ArtefactError(f"Artefact '{path}' is a folder; a .tflite file was expected. Export the run first.")
         with Path(path).open("rb") as file:
             head = file.read(8)
             size_bytes = os.fstat(file.fileno()).st_size
             if not head:
-                raise ArtefactError(
-                    f"Artefact '{path}' is empty (0 bytes). Copy it again or export it again."
-                )
+                raise ArtefactError(f"Artefact '{path}' is empty (0 bytes). Copy it again or export it again.")
             if not is_tflite(head):
                 raise ArtefactError(
                     f"'{path}' is not a TFLite model. Give a .tflite file that `tfganomaly export` wrote."
@@ -280,9 +272,7 @@ def read_tflite_file(path: str | os.PathLike[str]) -> bytes:
                 )
             return head + file.read()
     except FileNotFoundError:
-        raise ArtefactError(
-            f"Artefact '{path}' does not exist. Check the path, or run `tfganomaly export`."
-        ) from None
+        raise ArtefactError(f"Artefact '{path}' does not exist. Check the path, or run `tfganomaly export`.") from None
     except OSError as error:
         raise ArtefactError(f"Artefact '{path}' cannot be opened: {error.strerror or error}.") from None
     except ValueError as error:  # a NUL character in the path

@@ -58,9 +58,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         OutputError: No space, no permission, no such folder, `path` is a folder, or the block wrote nothing.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(
-        f".{target.stem[:100]}.{os.getpid()}-{os.urandom(4).hex()}.part{target.suffix}"
-    )
+    temporary = target.with_name(f".{target.stem[:100]}.{os.getpid()}-{os.urandom(4).hex()}.part{target.suffix}")
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "Is a directory", str(target))

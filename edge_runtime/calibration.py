@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -76,9 +76,7 @@ class Calibration:
                 f"{NUM_SCORE_QUANTILES} in rising order were expected. Calibrate again."
             )
         if not 0 <= self.false_alarm_rate <= 1 or self.num_images < 0:
-            raise MetadataError(
-                "The stored calibration has an impossible rate or number of images. Calibrate again."
-            )
+            raise MetadataError("The stored calibration has an impossible rate or number of images. Calibrate again.")
 
     @property
     def note(self) -> str:
@@ -108,9 +106,7 @@ class Calibration:
             A float for a number, a float64 array of the same shape for an array.
         """
         scores = np.asarray(raw, np.float64)
-        smallest_range = max(
-            abs(self.score_max) * 1e-9, 1e-12
-        )  # all good scores equal: any other is far away
+        smallest_range = max(abs(self.score_max) * 1e-9, 1e-12)  # all good scores equal: any other is far away
         score_range = max(self.score_max - self.score_min, smallest_range)
         excess = scores - self.score_max
         usual = np.clip(0.5 * (1 + excess / score_range), 0, 0.5)
@@ -207,23 +203,43 @@ def calibrate(
 
 
 def measure_map_range(maps: Iterable[np.ndarray]) -> MapRange:
-    """Return the usual values of anomaly maps of good images, one map at a time.
+    """Return the usual values of anomaly maps of good images, looking at one map at a time.
 
     Args:
         maps: Anomaly maps (H, W), or an array (N, H, W). At least one.
 
     Returns:
-        low: the median over images of the maps' medians. high: the 95 % quantile over images of the maps'
-            maxima, so
-        that one dirty image among the good ones does not dull the colours.
+        The range as `map_range_of_extents` makes it.
 
     Raises:
         CalibrationError: No map, or a value that is not finite.
     """
-    statistics = np.array([(np.median(values), np.max(values)) for values in maps], np.float64).reshape(-1, 2)
+    return map_range_of_extents([map_extent(anomaly_map) for anomaly_map in maps])
+
+
+def map_extent(anomaly_map: np.ndarray) -> tuple[float, float]:
+    """Return median and maximum of an anomaly map (H, W): what is kept of it for the range."""
+    return float(np.median(anomaly_map)), float(np.max(anomaly_map))
+
+
+def map_range_of_extents(extents: Sequence[tuple[float, float]]) -> MapRange:
+    """Return the range of the anomaly maps of good images from their extents.
+
+    Args:
+        extents: (median, maximum) of each map, at least one.
+
+    Returns:
+        low: the median over images of the medians. high: the 95 % quantile over images of the maxima, so that
+            one
+        dirty image among the good ones does not dull the colours.
+
+    Raises:
+        CalibrationError: No map, or a value that is not finite.
+    """
+    statistics = np.array(extents, np.float64).reshape(-1, 2)
     if len(statistics) == 0 or not np.isfinite(statistics).all():
         raise CalibrationError(
-            "The anomaly maps of the good images are missing or not finite. Train or export again."
+            "The anomaly maps of the good images are missing or not finite. Train or export the model again."
         )
     low = float(np.median(statistics[:, 0]))
     return MapRange(low=low, high=max(low, float(np.quantile(statistics[:, 1], 0.95))))

@@ -71,11 +71,11 @@ def read_image(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return _normalised(source, name)
     if isinstance(source, (str, os.PathLike)):
-        with _open(Path(source), name) as image:
-            return _normalised(image, name)
-    raise ImageError(
-        f"{name} is a {type(source).__name__}; a path, a Pillow image or a numpy array was expected."
-    )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow only warns of is either harmless or an error below
+            with _open(Path(source), name) as image:
+                return _normalised(image, name)
+    raise ImageError(f"{name} is a {type(source).__name__}; a path, a Pillow image or a numpy array was expected.")
 
 
 def image_name(source: object) -> str:
@@ -107,24 +107,17 @@ def _open(path: Path, name: str) -> Image.Image:
     if not matches:
         raise ImageError(f"{name} is not an image: its content is not {_FORMATS}.")
     _, image_format, plugin = matches[0]
-    # Pillow loads all its forty plugins, some of which start other programs, unless the one that is needed is
-    # there.
+    # Pillow loads all its forty plugins, some of which start other programs, unless the right one is there.
     import_module(f"PIL.{plugin}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's own size warning: the limit below is stricter and an error
-            image = Image.open(path, formats=(image_format,))
+        image = Image.open(path, formats=(image_format,))
     except Image.DecompressionBombError:
         raise ImageError(f"{name} has more pixels than the {_megapixels()} that are accepted.") from None
     except Exception as error:  # Pillow's plugins raise a dozen kinds for a damaged header
         raise _damaged(name, error) from error
     if image.width * image.height > MAX_IMAGE_PIXELS:
         image.close()
-        raise ImageError(
-            f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted."
-        )
+        raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted.")
     return image
 
 
@@ -139,9 +132,7 @@ def _normalised(image: Image.Image, name: str) -> Image.Image:
             values = np.asarray(image)
         else:
             return _to_grey_or_rgb(image)
-    except (
-        Exception
-    ) as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error and more
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error and more
         raise _damaged(name, error) from error
     if image.mode == "F":
         return _image_from_array(values, name)
@@ -194,16 +185,12 @@ def _array_to_uint8(array: np.ndarray, name: str) -> np.ndarray:
                 "Scale it, or pass uint8."
             )
         return np.rint(array.astype(np.float32) * np.float32(255)).astype(np.uint8)
-    raise ImageError(
-        f"{name} is an array of {array.dtype}; uint8, uint16, bool or float in [0, 1] was expected."
-    )
+    raise ImageError(f"{name} is an array of {array.dtype}; uint8, uint16, bool or float in [0, 1] was expected.")
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(
-        f"{name} is damaged or cut short and cannot be read: {reason}. Copy or record it again."
-    )
+    return ImageError(f"{name} is damaged or cut short and cannot be read: {reason}. Copy or record it again.")
 
 
 def _megapixels() -> str:

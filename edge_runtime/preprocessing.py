@@ -59,9 +59,7 @@ class Preprocessing:
                 f"The input size is {self.height} x {self.width}; 1 to 4096 pixels a side were expected."
             )
         if self.channels not in (1, 3):
-            raise MetadataError(
-                f"The number of channels is {self.channels}; 1 (grey) or 3 (RGB) was expected."
-            )
+            raise MetadataError(f"The number of channels is {self.channels}; 1 (grey) or 3 (RGB) was expected.")
         if self.resize_rule not in RESIZE_RULES:
             raise MetadataError(
                 f"The resize rule is '{self.resize_rule}'; one of {', '.join(RESIZE_RULES)} was expected."
@@ -111,9 +109,7 @@ class Preprocessing:
         """
         fields = StoredFields(data, "preprocessing")
         if "pixel_range" in fields and fields.numbers("pixel_range") != PIXEL_RANGE:
-            raise MetadataError(
-                f"The pixel range is {fields.numbers('pixel_range')}; {PIXEL_RANGE} was expected."
-            )
+            raise MetadataError(f"The pixel range is {fields.numbers('pixel_range')}; {PIXEL_RANGE} was expected.")
         return cls(
             height=fields.integer("height"),
             width=fields.integer("width"),
@@ -152,9 +148,7 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
 def scale_pixels(pixels: np.ndarray) -> np.ndarray:
     """Return x / 127.5 - 1: uint8 pixels of any shape as float32 in [-1, 1]."""
     if pixels.dtype != np.uint8:
-        raise ValueError(
-            f"The pixels are {pixels.dtype}; uint8 (0 .. 255), as prepare_image returns, was expected."
-        )
+        raise ValueError(f"The pixels are {pixels.dtype}; uint8 (0 .. 255), as prepare_image returns, was expected.")
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 

@@ -109,22 +109,14 @@ class ScoreRule:
     def __post_init__(self) -> None:
         for name in self.components:
             if name not in COMPONENTS:
-                raise MetadataError(
-                    f"The score component '{name}' is unknown; known are {', '.join(COMPONENTS)}."
-                )
+                raise MetadataError(f"The score component '{name}' is unknown; known are {', '.join(COMPONENTS)}.")
         weights = list(self.components.values())
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
-            raise MetadataError(
-                f"The score's weights are {weights}; numbers >= 0, one of them above 0, were expected."
-            )
+            raise MetadataError(f"The score's weights are {weights}; numbers >= 0, one of them above 0, were expected.")
         if self.pooling not in POOLINGS:
-            raise MetadataError(
-                f"The pooling is '{self.pooling}'; one of {', '.join(POOLINGS)} was expected."
-            )
+            raise MetadataError(f"The pooling is '{self.pooling}'; one of {', '.join(POOLINGS)} was expected.")
         if self.map_source not in MAP_SOURCES:
-            raise MetadataError(
-                f"The map source is '{self.map_source}'; one of {', '.join(MAP_SOURCES)} was expected."
-            )
+            raise MetadataError(f"The map source is '{self.map_source}'; one of {', '.join(MAP_SOURCES)} was expected.")
 
     @property
     def needs_reconstruction(self) -> bool:
@@ -157,9 +149,7 @@ def latent_distances(outputs: ModelOutputs) -> np.ndarray:
     return np.square(_latent_residual(outputs)).mean(axis=-1)
 
 
-def score_components(
-    inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "mean"
-) -> dict[str, np.ndarray]:
+def score_components(inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "mean") -> dict[str, np.ndarray]:
     """Return every component of `COMPONENTS` that the outputs allow.
 
     Args:
@@ -194,7 +184,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
     Raises:
         ValueError: The rule needs a reconstruction and the outputs have none.
     """
-    total = np.zeros(len(outputs.latent), np.float64)
+    total: np.ndarray = np.zeros(len(outputs.latent), np.float64)
     for name, weight in rule.components.items():
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)

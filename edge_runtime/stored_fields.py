@@ -53,9 +53,7 @@ class StoredFields:
         values = self._get(name)
         if not isinstance(values, (list, tuple)):
             raise self._wrong(name, values, "a list of numbers")
-        items = StoredFields(
-            {str(index): value for index, value in enumerate(values)}, f"{self._what}.{name}"
-        )
+        items = StoredFields({str(index): value for index, value in enumerate(values)}, f"{self._what}.{name}")
         return tuple(items.number(str(index)) for index in range(len(values)))
 
     def mapping(self, name: str) -> dict[str, Any]:

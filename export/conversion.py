@@ -47,7 +47,10 @@ def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
         images: float32 `(B, H, W, C)` in [-1, 1], good images from which the converter takes the ranges.
     """
     inputs = int8_input_images(images)
-    inputs.flat[0], inputs.flat[1] = -1.0, LARGEST_INT8_PIXEL  # pins the input's range whatever the images hold
+    inputs.flat[0], inputs.flat[1] = (
+        -1.0,
+        LARGEST_INT8_PIXEL,
+    )  # pins the input's range whatever the images hold
 
     def representative_images() -> Iterator[list[np.ndarray]]:
         for image in inputs:

@@ -1,8 +1,8 @@
 """Errors of the export, all of them caught by the command line as one line.
 
-    TfganomalyError
-    └── ExportError        the run cannot be exported, or the exported file is not what it should be
-        └── ParityError    the exported file scores differently from the run by more than was allowed
+TfganomalyError
+└── ExportError        the run cannot be exported, or the exported file is not what it should be
+    └── ParityError    the exported file scores differently from the run by more than was allowed
 """
 
 from __future__ import annotations

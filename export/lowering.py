@@ -83,11 +83,15 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which the export cannot lower. "
                 f"Build the inference graph from these layers: {known}, BatchNormalization."
             ) from None
-        lowered, values = lowering(layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name)
+        lowered, values = lowering(
+            layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name
+        )
         tensors[call] = lowered(inputs if len(inputs) > 1 else inputs[0])
         weights.append((lowered, values))
     (image,) = (tensors[call] for call in graph.inputs)
-    lowered_model = tf_keras.Model(image, [tensors[call] for call in graph.outputs.values()], name="inference_graph")
+    lowered_model = tf_keras.Model(
+        image, [tensors[call] for call in graph.outputs.values()], name="inference_graph"
+    )
     for lowered, values in weights:
         lowered.set_weights(values)
     return LoweredGraph(lowered_model, tuple(graph.outputs))
@@ -220,7 +224,9 @@ def _calls_in(entry: Any) -> Iterator[_Call]:
 
 
 def _find_absorbed(
-    layers: Mapping[_Call, keras.layers.Layer], sources: Mapping[_Call, tuple[_Call, ...]], outputs: set[_Call]
+    layers: Mapping[_Call, keras.layers.Layer],
+    sources: Mapping[_Call, tuple[_Call, ...]],
+    outputs: set[_Call],
 ) -> dict[_Call, _Call]:
     """Finds batch normalizations and ReLUs that the convolution before them can do as well.
 
@@ -259,7 +265,9 @@ def _is_linear(layer: keras.layers.Layer) -> bool:
 def _is_plain_relu(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
+    return (
+        isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
+    )
 
 
 def _folded_weights(
@@ -332,7 +340,9 @@ _KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layer
 # What is known. Each entry keeps to operations that exist in int8 and that tfmot can observe.
 LOWERINGS: Mapping[type, Callable[[keras.layers.Layer, list[keras.layers.Layer], str], _Lowered]] = {
     keras.layers.Conv2D: _lower_kernel_layer(
-        tf_keras.layers.Conv2D, ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"), -1
+        tf_keras.layers.Conv2D,
+        ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
+        -1,
     ),
     keras.layers.Conv2DTranspose: _lower_kernel_layer(
         tf_keras.layers.Conv2DTranspose,

@@ -160,6 +160,7 @@ class TrainingOptions:
 
 # A recipe is what it changes in the defaults above.
 RECIPES: Mapping[str, Mapping[str, Any]] = {"paper": {}}
+DEFAULT_RECIPE = "paper"
 
 
 def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOptions, ModelOptions]:

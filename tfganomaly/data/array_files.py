@@ -94,10 +94,10 @@ def read_idx_folder(folder: Path) -> LabelledArrays:
     """
     return checked_arrays(
         str(folder),
-        *(
-            read_idx_file(folder, stem)
-            for stem in ("train-images", "train-labels", "t10k-images", "t10k-labels")
-        ),
+        read_idx_file(folder, "train-images"),
+        read_idx_file(folder, "train-labels"),
+        read_idx_file(folder, "t10k-images"),
+        read_idx_file(folder, "t10k-labels"),
     )
 
 
@@ -151,9 +151,7 @@ def read_cifar_folder(folder: Path) -> LabelledArrays:
     def open_batch(name: str) -> IO[bytes]:
         return (folder / name).open("rb")
 
-    return _or_data_error(
-        folder, "the Python batches of CIFAR-10", lambda: _read_batches(str(folder), open_batch)
-    )
+    return _or_data_error(folder, "the Python batches of CIFAR-10", lambda: _read_batches(str(folder), open_batch))
 
 
 def read_cifar_archive(path: Path) -> LabelledArrays:
@@ -172,51 +170,55 @@ def read_cifar_archive(path: Path) -> LabelledArrays:
                     batches[Path(member.name).name] = stream.read()
         missing = [name for name in CIFAR_BATCHES if name not in batches]
         if missing:
-            raise DataError(
-                f"'{path}' lacks {', '.join(missing)}; expected the six batches of cifar-10-python.tar.gz."
-            )
+            raise DataError(f"'{path}' lacks {', '.join(missing)}; expected the six batches of cifar-10-python.tar.gz.")
         return _read_batches(str(path), lambda name: io.BytesIO(batches[name]))
 
     return _or_data_error(path, "an archive of the Python batches of CIFAR-10 (cifar-10-python.tar.gz)", read)
 
 
-def checked_arrays(origin: str, *arrays: np.ndarray) -> LabelledArrays:
+def checked_arrays(
+    origin: str, train_images: np.ndarray, train_labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray
+) -> LabelledArrays:
     """Check shapes and types of the four arrays of a data set.
 
     Args:
         origin: Where they come from, for the message.
-        *arrays: Training images, training labels, test images, test labels. Labels may be (N, 1).
+        train_images: uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        train_labels: Whole numbers, N in all, of shape (N,) or (N, 1).
+        test_images: As `train_images`.
+        test_labels: As `train_labels`.
 
     Raises:
-        DataError: Images are not uint8 of a shape that is understood, labels do not match them, or are not 0
-            to 9.
+        DataError: Images are not uint8 of a shape that is understood, labels do not match them, or are not 0 to 9.
     """
-    checked = []
-    for part, images, labels in (("training", *arrays[:2]), ("test", *arrays[2:])):
-        if images.dtype != np.uint8 or not (
-            images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
-        ):
-            raise DataError(
-                f"The {part} images of '{origin}' are {images.dtype} of shape {images.shape}; expected "
-                "uint8 of shape (N, height, width) or (N, height, width, 3)."
-            )
-        if labels.size != len(images) or labels.dtype.kind not in "iu" or not len(images):
-            raise DataError(
-                f"'{origin}' has {len(images)} {part} images and {labels.size} labels of type {labels.dtype}; "
-                "expected one whole number for each image."
-            )
-        labels = labels.reshape(-1).astype(np.int64)
-        if labels.min() < 0 or labels.max() > 9:
-            raise DataError(
-                f"The {part} labels of '{origin}' go from {labels.min()} to {labels.max()}; expected 0 to 9."
-            )
-        checked += [images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images, labels]
-    if checked[0].shape[1:] != checked[2].shape[1:]:
+    arrays = LabelledArrays(
+        *_checked_part(f"training part of '{origin}'", train_images, train_labels),
+        *_checked_part(f"test part of '{origin}'", test_images, test_labels),
+    )
+    shapes = arrays.train_images.shape[1:], arrays.test_images.shape[1:]
+    if shapes[0] != shapes[1]:
         raise DataError(
-            f"The images of '{origin}' are {checked[0].shape[1:]} in the training and {checked[2].shape[1:]} "
-            "in the test part; expected one shape."
+            f"The images of '{origin}' are {shapes[0]} in the training and {shapes[1]} in the test part; expected one "
+            "shape."
         )
-    return LabelledArrays(*checked)
+    return arrays
+
+
+def _checked_part(part: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))):
+        raise DataError(
+            f"The images of the {part} are {images.dtype} of shape {images.shape}; expected uint8 of shape "
+            "(N, height, width) or (N, height, width, 3)."
+        )
+    if labels.size != len(images) or labels.dtype.kind not in "iu" or not len(images):
+        raise DataError(
+            f"The {part} has {len(images)} images and {labels.size} labels of type {labels.dtype}; expected one whole "
+            "number for each image."
+        )
+    labels = labels.reshape(-1).astype(np.int64)
+    if labels.min() < 0 or labels.max() > 9:
+        raise DataError(f"The labels of the {part} go from {labels.min()} to {labels.max()}; expected 0 to 9.")
+    return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images, labels
 
 
 class _ArraysOnlyUnpickler(pickle.Unpickler):
@@ -234,13 +236,9 @@ class _ArraysOnlyUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which is no part of a batch of images"
-            )
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of a batch of images")
         if name == "_reconstruct":
-            return np.ndarray.__reduce__(np.empty(0))[
-                0
-            ]  # lies in numpy.core or numpy._core, depending on the version
+            return np.ndarray.__reduce__(np.empty(0))[0]  # lies in numpy.core or numpy._core, depending on the version
         return super().find_class(module, name)
 
 
@@ -253,16 +251,12 @@ def _read_batches(origin: str, open_batch: Callable[[str], IO[bytes]]) -> Labell
         planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
         images.append(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)))
         labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
-    return checked_arrays(
-        origin, np.concatenate(images[:5]), np.concatenate(labels[:5]), images[5], labels[5]
-    )
+    return checked_arrays(origin, np.concatenate(images[:5]), np.concatenate(labels[:5]), images[5], labels[5])
 
 
 def _find_idx_file(folder: Path, stem: str) -> Path | None:
     # "train-images-idx3-ubyte" as published, "train-images.idx3-ubyte" as some mirrors have it
-    candidates = sorted(folder.glob(f"{stem}[-.]idx*-ubyte")) + sorted(
-        folder.glob(f"{stem}[-.]idx*-ubyte.gz")
-    )
+    candidates = sorted(folder.glob(f"{stem}[-.]idx*-ubyte")) + sorted(folder.glob(f"{stem}[-.]idx*-ubyte.gz"))
     return candidates[0] if candidates else None
 
 

@@ -126,9 +126,7 @@ def open_one_versus_rest(
     normal = np.flatnonzero(labels != label)
     anomalous = np.flatnonzero(labels == label)
     if not len(anomalous):
-        raise DataError(
-            f"None of the {len(labels)} images of {collection.name} is of class {anomalous_class}."
-        )
+        raise DataError(f"None of the {len(labels)} images of {collection.name} is of class {anomalous_class}.")
 
     np.random.RandomState(seed).shuffle(normal)
     train, test = np.split(normal, [int(len(normal) * TRAIN_SHARE)])

@@ -44,9 +44,7 @@ def hold_out_runs(
     """
     num_held_back = held_back_count(len(items), fraction)
     num_kept = len(items) - num_held_back
-    num_runs = min(
-        -(-num_held_back // run_length), max(num_kept // 2, 1)
-    )  # so that each run fits its stretch
+    num_runs = min(-(-num_held_back // run_length), max(num_kept // 2, 1))  # so that each run fits its stretch
     random = np.random.RandomState(seed)  # its stream is frozen by NumPy's policy; Generator's is not
     stretch_ends = [round(len(items) * (run + 1) / num_runs) for run in range(num_runs)]
     held_back: set[int] = set()
@@ -99,9 +97,7 @@ def held_back_count(count: int, fraction: float) -> int:
         DataError: `fraction` is not between 0 and 1, or there are too few images to hold any back.
     """
     if not 0.0 < fraction < 1.0:
-        raise DataError(
-            f"The validation fraction is {fraction}; a number between 0 and 1 was expected, such as 0.1."
-        )
+        raise DataError(f"The validation fraction is {fraction}; a number between 0 and 1 was expected, such as 0.1.")
     if count <= MIN_HELD_BACK:
         raise DataError(
             f"There are too few good images ({count}) to hold any back: at least {MIN_HELD_BACK + 1} are "

@@ -27,7 +27,7 @@ INTEGRATION_LIMIT = 0.3
 NUM_THRESHOLDS = 4096
 _MAX_SAMPLED_VALUES = 1 << 21
 # Regions touch at corners too, as in the evaluation code that Bergmann et al. publish with MVTec AD.
-_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+_EIGHT_NEIGHBOURS: np.ndarray = np.ones((3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ def pixel_metrics(
     """
     # Bin k holds the values in [thresholds[k-1], thresholds[k]).
     num_bins = thresholds.size + 1
-    normal = np.zeros(num_bins, dtype=np.int64)
-    defect = np.zeros(num_bins, dtype=np.int64)
-    overlap = np.zeros(num_bins, dtype=np.float64)
+    normal: np.ndarray = np.zeros(num_bins, dtype=np.int64)
+    defect: np.ndarray = np.zeros(num_bins, dtype=np.int64)
+    overlap: np.ndarray = np.zeros(num_bins, dtype=np.float64)
     num_regions = 0
     for anomaly_map, mask in maps_and_masks:
-        bins = np.searchsorted(thresholds, anomaly_map, side="right")
+        bins: np.ndarray = np.searchsorted(thresholds, anomaly_map, side="right")
         normal += np.bincount(bins[~mask], minlength=num_bins)
         if not mask.any():
             continue
@@ -140,6 +140,6 @@ def _normalised_area(rate: np.ndarray, overlap: np.ndarray, limit: float) -> flo
     """Returns the area under (rate, overlap) from 0 to `limit`, divided by `limit`."""
     inside = rate < limit
     at_limit = np.interp(limit, rate, overlap)
-    x = np.append(rate[inside], limit)
-    y = np.append(overlap[inside], at_limit)
+    x: np.ndarray = np.append(rate[inside], limit)
+    y: np.ndarray = np.append(overlap[inside], at_limit)
     return float(auc(x, y) / limit)

@@ -78,9 +78,7 @@ def roc_plot(
     axes.plot([0, 100], [0, 100], color=theme.faint, linewidth=1, zorder=1)
     if baseline is not None:
         rate, recall, _ = roc_curve(labels, baseline.scores)
-        axes.plot(
-            100 * rate, 100 * recall, "--", color=theme.text, alpha=0.6, linewidth=1.3, label=baseline.name
-        )
+        axes.plot(100 * rate, 100 * recall, "--", color=theme.text, alpha=0.6, linewidth=1.3, label=baseline.name)
     rate, recall, _ = roc_curve(labels, scores)
     axes.plot(100 * rate, 100 * recall, color=theme.good, linewidth=2.2, label="model")
     called = scores > threshold
@@ -103,9 +101,7 @@ def roc_plot(
     return _to_png(figure)
 
 
-def score_histogram(
-    labels: np.ndarray, scores: np.ndarray, threshold: float, *, theme: Theme = LIGHT
-) -> bytes:
+def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *, theme: Theme = LIGHT) -> bytes:
     """Draws the distribution of the scores of good and of anomalous images, with the threshold.
 
     Each class is shown as per cent of its own images, because test sets are rarely balanced. When a few scores
@@ -181,7 +177,12 @@ def per_defect_bars(
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("AUROC against all good images")
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_FONT_POINTS, labelcolor=theme.text
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        frameon=False,
+        fontsize=_FONT_POINTS,
+        labelcolor=theme.text,
     )
     return _to_png(figure)
 

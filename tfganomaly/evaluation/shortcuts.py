@@ -11,8 +11,8 @@ some tens of images the best of five shortcuts reaches about 0.6 by luck alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,11 +48,13 @@ class ShortcutBaseline:
         auroc: In [0.5, 1], in the better direction; `None` where it is not defined.
         points_down: Whether anomalous images have the *lower* values.
         per_defect_auroc: Defect type to AUROC, each in its own better direction.
+        scores: float64 (N,) the shortcut as an anomaly score, turned so that higher = more anomalous.
     """
 
     auroc: float | None
     points_down: bool
     per_defect_auroc: Mapping[str, float | None]
+    scores: np.ndarray = field(repr=False, compare=False)
 
 
 def measure_shortcuts(item: ImageItem, pixels: np.ndarray, image_size: tuple[int, int]) -> ShortcutValues:
@@ -74,7 +76,7 @@ def measure_shortcuts(item: ImageItem, pixels: np.ndarray, image_size: tuple[int
 
 
 def shortcut_baselines(
-    labels: np.ndarray, defects: list[str], values: list[ShortcutValues]
+    labels: np.ndarray, defects: Sequence[str], values: Sequence[ShortcutValues]
 ) -> dict[str, ShortcutBaseline]:
     """Computes each shortcut's AUROC.
 
@@ -90,14 +92,16 @@ def shortcut_baselines(
     for name in ShortcutValues._fields:
         scores = np.array([getattr(one, name) for one in values], dtype=np.float64)
         if np.isnan(scores).any():
-            baselines[name] = ShortcutBaseline(auroc=None, points_down=False, per_defect_auroc={})
+            baselines[name] = ShortcutBaseline(auroc=None, points_down=False, per_defect_auroc={}, scores=scores)
             continue
         upward = image_auroc(labels, scores)
+        points_down = upward is not None and upward < 0.5
         per_defect = per_defect_auroc(defects, labels, scores)
         baselines[name] = ShortcutBaseline(
             auroc=_better_direction(upward),
-            points_down=upward is not None and upward < 0.5,
+            points_down=points_down,
             per_defect_auroc={defect: _better_direction(auroc) for defect, auroc in per_defect.items()},
+            scores=-scores if points_down else scores,
         )
     return baselines
 

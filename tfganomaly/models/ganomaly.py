@@ -36,9 +36,7 @@ class Ganomaly(AnomalyModel):
         nz, width, extra = options.latent_size, options.generator_width, options.extra_layers
         self.encoder = networks.encoder(size, channels, nz, width, extra, "encoder")
         self.decoder = networks.decoder(size, channels, nz, width, extra, "decoder")
-        self.reconstruction_encoder = networks.encoder(
-            size, channels, nz, width, extra, "reconstruction_encoder"
-        )
+        self.reconstruction_encoder = networks.encoder(size, channels, nz, width, extra, "reconstruction_encoder")
         self.discriminator = networks.discriminator(size, channels, options.discriminator_width, extra)
         self.loss_trackers = {
             name: keras.metrics.Mean(name)

@@ -32,7 +32,5 @@ def latent_loss(latents: tf.Tensor, reconstructed_latents: tf.Tensor) -> tf.Tens
 def discriminator_loss(real_logits: tf.Tensor, reconstructed_logits: tf.Tensor) -> tf.Tensor:
     """0.5 * (BCE(D(x), 1) + BCE(D(x_hat), 0)), a scalar, from logits (B, 1), which is stable at both ends."""
     real = tf.nn.sigmoid_cross_entropy_with_logits(tf.ones_like(real_logits), real_logits)
-    reconstructed = tf.nn.sigmoid_cross_entropy_with_logits(
-        tf.zeros_like(reconstructed_logits), reconstructed_logits
-    )
+    reconstructed = tf.nn.sigmoid_cross_entropy_with_logits(tf.zeros_like(reconstructed_logits), reconstructed_logits)
     return 0.5 * (tf.reduce_mean(real) + tf.reduce_mean(reconstructed))

@@ -101,9 +101,7 @@ def draw_initial_weights(network: keras.Model, seed_pair: object) -> None:
         variable.assign(drawn)
 
 
-def _encoder_stages(
-    image: keras.KerasTensor, width: int, extra_layers: int, name: str
-) -> keras.KerasTensor:
+def _encoder_stages(image: keras.KerasTensor, width: int, extra_layers: int, name: str) -> keras.KerasTensor:
     """Halves the image down to 4 x 4, doubling the channels from the second stage on."""
     size, filters = image.shape[1] // 2, width
     tensor = _conv(filters, f"{name}_down{size}")(image)  # (B, 16, 16, 64)

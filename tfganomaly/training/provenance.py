@@ -9,7 +9,15 @@ from pathlib import Path
 
 from edge_runtime.version import __version__
 
-RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert")
+RECORDED_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pillow",
+    "tf_keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+)
 
 
 def installed_versions() -> dict[str, str]:

@@ -152,9 +152,7 @@ class RunFolder:
             RunError: The folder exists and is not empty, or cannot be made.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            hint = (
-                "add --resume to go on with it" if self.config_path.is_file() else "it was not made by train"
-            )
+            hint = "add --resume to go on with it" if self.config_path.is_file() else "it was not made by train"
             raise RunError(f"the run folder '{self.path}' exists already ({hint}); name a new one with --run.")
         try:
             for folder in (self.checkpoints, self.samples):
@@ -176,7 +174,9 @@ class RunFolder:
             RunError: There is no run here, or its configuration is damaged.
         """
         if not self.path.is_dir():
-            raise RunError(f"there is no run folder '{self.path}'; make one with `tfganomaly train DATA --run {self.path}`.")
+            raise RunError(
+                f"there is no run folder '{self.path}'; make one with `tfganomaly train DATA --run {self.path}`."
+            )
         try:
             return RunConfig.from_dict(self._read_json(self.config_path))
         except (KeyError, TypeError) as error:

@@ -24,9 +24,7 @@ def sample_sheet(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image
     pixels = [np.clip((row + 1.0) * 127.5, 0, 255).astype(np.uint8) for row in rows]
     factor = -(-SMALLEST_TILE_PX // images.shape[1])
     height, width = images.shape[1] * factor, images.shape[2] * factor
-    sheet = np.full(
-        (3 * (height + GAP_PX) + GAP_PX, len(images) * (width + GAP_PX) + GAP_PX, 3), BACKGROUND, np.uint8
-    )
+    sheet = np.full((3 * (height + GAP_PX) + GAP_PX, len(images) * (width + GAP_PX) + GAP_PX, 3), BACKGROUND, np.uint8)
     for row, tiles in enumerate(pixels):
         for column, tile in enumerate(tiles):
             top, left = GAP_PX + row * (height + GAP_PX), GAP_PX + column * (width + GAP_PX)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.scoring import ScoreRule
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
 from tfganomaly.data.sources import open_dataset
@@ -50,6 +51,19 @@ class TrainingSummary:
     losses: Mapping[str, float]
     threshold: float
     notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """A few lines for the end of a training."""
+        lines = [
+            f"trained on {self.num_train} good images, {self.epochs} epochs, {self.seconds:.0f} s",
+            f"threshold  {self.threshold:.6g} on the raw score, from {self.num_validation} held-back good images",
+            f"run        {self.run}  (reconstructions by epoch in {self.run / 'samples'})",
+        ]
+        if self.unreadable:
+            lines.append(f"left out   {len(self.unreadable)} images that could not be read")
+        lines += [f"note       {note}" for note in self.notes]
+        lines.append(f"next       tfganomaly export {self.run} --output {self.run.name}.tflite")
+        return "\n".join(lines)
 
 
 def train(
@@ -144,9 +158,8 @@ def _new_config(
     )
     if model.channels is None:
         model = dataclasses.replace(model, channels=count_channels(dataset.train))
-    from edge_runtime.scoring import ScoreRule
-
-    return RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, ScoreRule()), dataset
+    config = RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, ScoreRule())
+    return config, dataset
 
 
 def _resumed_config(folder: RunFolder, source: str, recipe: str, given: Mapping[str, Any]) -> RunConfig:
@@ -187,9 +200,7 @@ def _chosen_training_items(items: tuple[ImageItem, ...], config: RunConfig) -> t
     return tuple(items[index] for index in sorted(drawn))
 
 
-def _read(
-    items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObserver, cache: Path
-) -> LoadedImages:
+def _read(items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObserver, cache: Path) -> LoadedImages:
     preprocessing = config.preprocessing
     size = len(items) * preprocessing.height * preprocessing.width * preprocessing.channels
     images = load_images(
@@ -206,8 +217,9 @@ def _read(
 def _check_enough(train_images: LoadedImages, validation_images: LoadedImages) -> None:
     if len(train_images.items) < FEWEST_TRAINING_IMAGES or len(validation_images.items) < 2:
         raise TrainingError(
-            f"only {len(train_images.items)} readable good images to train on and {len(validation_images.items)} held "
-            f"back; expected at least {FEWEST_TRAINING_IMAGES} and 2. Add good images, or raise --validation-fraction."
+            f"only {len(train_images.items)} readable good images to train on and {len(validation_images.items)} "
+            f"held back; expected at least {FEWEST_TRAINING_IMAGES} and 2. Add good images, or raise "
+            f"--validation-fraction."
         )
 
 
@@ -216,17 +228,17 @@ def _check_same_data(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
         return
     if folder.read_manifest()["data_fingerprint"] != manifest["data_fingerprint"]:
         raise RunError(
-            f"the training images have changed since the run '{folder.path}' was begun. Restore them, or train into a "
-            f"new folder."
+            f"the training images have changed since the run '{folder.path}' was begun. Restore them, or train into "
+            f"a new folder."
         )
 
 
 def _opening_line(
     config: RunConfig, dataset: InspectionDataset, train_images: LoadedImages, validation_images: LoadedImages
 ) -> str:
-    model = config.model
+    training, model = config.training, config.model
     return (
-        f"{config.training.model} ({config.training.recipe}) on {dataset.name}: {len(train_images.items)} good images, "
+        f"{training.model} ({training.recipe}) on {dataset.name}: {len(train_images.items)} good images, "
         f"{len(validation_images.items)} held back, {model.image_size} x {model.image_size} "
-        f"{'grey' if model.channels == 1 else 'RGB'}, {config.training.epochs} epochs, seed {config.training.seed}"
+        f"{'grey' if model.channels == 1 else 'RGB'}, {training.epochs} epochs, seed {training.seed}"
     )

@@ -1,0 +1,376 @@
+"""The command line: parse, call one library function, print, exit code.
+
+Nothing heavy is imported at module level: `tfganomaly --help` and `tfganomaly inspect` never load TensorFlow.
+Results go to standard output, progress and messages to standard error. Exit codes: 0 done; 1 `inspect` found an anomaly
+and --fail-on-anomaly was given; 2 usage or bad input, in one line.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_runtime.errors import TfganomalyError
+from edge_runtime.version import __version__
+from tfganomaly.options import DEFAULT_RECIPE, RECIPES
+from tfganomaly.terminal import BAD_INPUT_EXIT_CODE, OneLineErrors, options_from, progress_bar, stage_progress
+
+if TYPE_CHECKING:
+    from edge_runtime.detector import AnomalyDetector
+    from tfganomaly.evaluation.scorer import Scorer
+
+ANOMALY_FOUND_EXIT_CODE = 1
+
+
+archive_option = click.option(
+    "--archive",
+    type=click.Path(path_type=Path),
+    help="Local file or folder of a named data set such as mnist:8, instead of Keras's cache.",
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of the interpreter."
+)
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or JSON with one object a line.",
+)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tfganomaly")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Finds defective parts with a camera on a small device.
+
+    Train on photographs of good parts, export an int8 TFLite model, judge the next part on a Raspberry Pi.
+
+    \b
+    The usual way:
+      tfganomaly train photos/good --run runs/parts
+      tfganomaly export runs/parts --output parts.tflite
+      tfganomaly inspect parts.tflite new_photos/
+
+    `tfganomaly COMMAND --help` is a short manual page of each command.
+    """
+
+
+@main.command()
+@click.argument("data")
+@click.option(
+    "--run",
+    "run",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write; must not exist yet.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=DEFAULT_RECIPE,
+    show_default=True,
+    help="The set of defaults to start from.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --run after a stop; options need not be repeated.")
+@archive_option
+@options_from("tfganomaly.options:ModelOptions", "tfganomaly.options:TrainingOptions", without=("recipe",))
+def train(data: str, run: Path, recipe: str, resume: bool, archive: Path | None, **given: Any) -> None:
+    """Train a model on images of good parts.
+
+    DATA is a folder of good images; or a folder in MVTec layout (train/good, test/good, test/DEFECT,
+    ground_truth/DEFECT); or elpv (solar cells, PyPI package elpv-dataset); or mnist:8, fashion-mnist:bag,
+    cifar10:bird, where the named class is the anomaly.
+
+    A part of the good images is held back: it decides the threshold, and with --early-stop-patience the end of the
+    training. No defect is needed. The run can be stopped at any time and goes on with --resume.
+
+    \b
+    Example:
+      tfganomaly train photos/good --run runs/parts --image-size 64 --epochs 30
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("train")
+    from tfganomaly.training.observer import ConsoleObserver
+    from tfganomaly.training.trainer import train as train_model
+
+    _quiet_tensorflow_from_now_on()
+    with ConsoleObserver() as observer:
+        summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
+    click.echo(summary.text())
+
+
+@main.command()
+@click.argument("scorer", metavar="RUN_OR_TFLITE", type=click.Path(path_type=Path))
+@click.argument("data")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures and scores to this file.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report with pictures into this folder.")
+@click.option("--threshold", type=float, help="Judge by this raw score instead of the stored threshold.")
+@archive_option
+@threads_option
+def evaluate(
+    scorer: Path,
+    data: str,
+    json_path: Path | None,
+    report: Path | None,
+    threshold: float | None,
+    archive: Path | None,
+    threads: int,
+) -> None:
+    """Measure how well a run or an exported model tells good from defective.
+
+    RUN_OR_TFLITE is a folder that train wrote or a file that export wrote: the same command on both compares float with
+    int8. DATA is what train takes; its test part is scored (test/good and test/DEFECT, with ground_truth masks where
+    there are any). Of a plain folder all images count as good.
+
+    Trivial scores (mean grey, contrast, file size, image size) are measured beside, so that nobody believes a model that
+    only measures brightness.
+
+    \b
+    Example:
+      tfganomaly evaluate parts.tflite photos --report parts_report
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("train", "sklearn", "matplotlib", "jinja2", "rich")
+    from tfganomaly.evaluation.evaluate import evaluate as evaluate_scorer
+    from tfganomaly.evaluation.summary import summary_lines
+
+    opened = _open_scorer(scorer, threads)
+    dataset = _dataset_for(opened, data, archive)
+    with progress_bar("scoring") as progress:
+        result = evaluate_scorer(opened, dataset, threshold=threshold, progress=progress)
+    if json_path:
+        _write_json(json_path, result.to_dict())
+    if report:
+        from tfganomaly.evaluation.report import write_report
+
+        write_report(result, report)
+    click.echo("\n".join(summary_lines(result, report)))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@click.option("--data", help="Where the training data is now, if it has moved since training.")
+@options_from("export.options:ExportOptions")
+def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
+    """Turn a trained run into one int8 .tflite file for a device.
+
+    Batch norm is folded into the convolutions, the graph is fine-tuned with quantization in the loop against the float
+    model (qat), converted to int8, and compared with the run on real images; the report stands beside the file. When
+    scores or verdicts drift past the stated bounds the export fails and an earlier file stays. The run is not changed.
+
+    \b
+    Example:
+      tfganomaly export runs/parts --output parts.tflite
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("export")
+    from export.options import ExportOptions
+    from export.pipeline import export_run
+    from tfganomaly.training.run import load_run
+
+    trained = load_run(run)
+    _quiet_tensorflow_from_now_on()
+    options = ExportOptions(**{name: value for name, value in given.items() if value is not None})
+    with stage_progress() as progress:
+        result = export_run(trained, output, options, data_source=data, progress=progress)
+    click.echo(result.text())
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--threshold", type=float, help="Judge by this raw score instead of the stored threshold.")
+@click.option("--heatmaps", type=click.Path(path_type=Path), help="Write a heatmap of each image into this folder.")
+@format_option
+@click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if an image is anomalous.")
+@threads_option
+def inspect(
+    model: Path,
+    images: tuple[Path, ...],
+    threshold: float | None,
+    heatmaps: Path | None,
+    output_format: str,
+    fail_on_anomaly: bool,
+    threads: int,
+) -> None:
+    """Judge images with an exported model.
+
+    MODEL is a file that export wrote; IMAGES are files or folders. Each image gets a raw score (higher is more anomalous),
+    a normalised score (0.5 is the most unusual good image that calibration saw) and a verdict by the threshold. A file
+    that cannot be read is named and counted; the others are judged all the same.
+
+    \b
+    Example:
+      tfganomaly inspect parts.tflite new_photos/ --heatmaps heatmaps --format json
+    """
+    from edge_runtime.image_files import find_images
+    from edge_runtime.inspection import inspect_images
+
+    detector = _open_detector(model, threads, threshold)
+    paths = find_images(images)
+    results = []
+    for result in inspect_images(detector, paths, heatmap_folder=heatmaps):
+        results.append((result.error is not None, bool(result.is_anomaly)))
+        if result.error is not None and len(paths) == 1:
+            raise TfganomalyError(result.error)
+        click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.line())
+    unreadable = sum(failed for failed, _ in results)
+    anomalous = sum(found for _, found in results)
+    click.echo(
+        f"{len(results)} images: {len(results) - unreadable - anomalous} good, {anomalous} anomalous, "
+        f"{unreadable} unreadable; threshold {detector.threshold:.6g}",
+        err=True,
+    )
+    if unreadable == len(results):
+        raise SystemExit(BAD_INPUT_EXIT_CODE)
+    if fail_on_anomaly and anomalous:
+        raise SystemExit(ANOMALY_FOUND_EXIT_CODE)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("good_folder", type=click.Path(path_type=Path))
+@click.option(
+    "--false-alarm-rate",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    help="Share of good images that may be called anomalous.  [default: the rate stored in the model]",
+)
+@threads_option
+def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, threads: int) -> None:
+    """Set a model's threshold anew from images of good parts.
+
+    Do this on the device with the camera and the light that it will meet: GOOD_FOLDER holds photographs of good parts
+    that the model was not trained on, better a hundred than ten. MODEL keeps its network; threshold, score range and
+    heatmap colours are replaced.
+
+    \b
+    Example:
+      tfganomaly calibrate parts.tflite good_on_the_line/ --false-alarm-rate 0.005
+    """
+    from edge_runtime.detector import calibrate_artefact
+    from edge_runtime.image_files import find_images
+
+    with progress_bar("scoring good images") as progress:
+        done = calibrate_artefact(
+            model, find_images([good_folder]), false_alarm_rate, num_threads=threads, progress=progress
+        )
+    for name, reason in done.unreadable:
+        click.echo(f"left out {name}: {reason}", err=True)
+    click.echo(done.text())
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed inferences.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@threads_option
+def benchmark(model: Path, runs: int, json_path: Path | None, threads: int) -> None:
+    """Measure latency, cold start and memory of a model on this machine.
+
+    Latency is from an image in memory to its score; cold start is a process of its own from its start to its first
+    score.
+
+    \b
+    Example:
+      tfganomaly benchmark parts.tflite --threads 2
+    """
+    from edge_runtime.benchmark import measure
+
+    result = measure(model, num_threads=threads, runs=runs)
+    if json_path:
+        _write_json(json_path, result.to_dict())
+    click.echo(result.text())
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@format_option
+def info(model: Path, output_format: str) -> None:
+    """Show what is in an exported model.
+
+    Its metadata (input, score rule, threshold and how it was chosen, figures of the export), the operations with counts,
+    the types of all tensors, and the inputs and outputs with their quantization.
+
+    \b
+    Example:
+      tfganomaly info parts.tflite --format json
+    """
+    from edge_runtime.artefact_info import describe_artefact
+
+    description = describe_artefact(model)
+    click.echo(json.dumps(description.to_dict()) if output_format == "json" else description.text())
+
+
+@main.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("demo_output"),
+    show_default=True,
+    help="Folder to write.",
+)
+def demo(output: Path) -> None:
+    """Run the whole way once on real images of solar cells.
+
+    Trains on the good cells of ELPV (PyPI package elpv-dataset), evaluates, exports int8, judges the test cells in a
+    process in which TensorFlow cannot be imported, and writes a report and a sheet of heatmaps. Takes a few minutes.
+
+    \b
+    Example:
+      tfganomaly demo --output demo_output
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("demo")
+    from tfganomaly.demo import run_demo
+
+    click.echo(run_demo(output))
+
+
+def _open_detector(model: Path, threads: int, threshold: float | None = None) -> AnomalyDetector:
+    from edge_runtime.detector import AnomalyDetector
+
+    return AnomalyDetector(model, threshold=threshold, num_threads=threads)
+
+
+def _open_scorer(path: Path, threads: int) -> Scorer:
+    """A run where a folder is named, else an artefact."""
+    if path.is_dir():
+        from tfganomaly.extras import require_extra
+        from tfganomaly.training.run import load_run
+
+        require_extra("train")
+        run = load_run(path)
+        _quiet_tensorflow_from_now_on()
+        return run
+    return _open_detector(path, threads)
+
+
+def _dataset_for(scorer: Scorer, data: str, archive: Path | None) -> Any:
+    """The data with the split that the scorer was trained on, so that nothing it has learnt is in the test part."""
+    from tfganomaly.data.sources import open_dataset
+
+    return open_dataset(data, archive=archive, seed=scorer.data_seed)
+
+
+def _quiet_tensorflow_from_now_on() -> None:
+    """Imports TensorFlow without its log lines; whoever wants them sets TF_CPP_MIN_LOG_LEVEL."""
+    from tfganomaly.quiet_tensorflow import import_quietly
+
+    import_quietly()
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    from edge_runtime.atomic_files import write_text_atomically
+
+    write_text_atomically(path, json.dumps(values, indent=2, allow_nan=False) + "\n")

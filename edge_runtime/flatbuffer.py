@@ -1,0 +1,282 @@
+"""Looks into any `.tflite` model: its operations, tensors and quantization, without running it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NoReturn
+
+from edge_runtime.artefact import is_tflite, read_tflite_file, strip_metadata
+from edge_runtime.errors import ArtefactError, BackendError
+
+_DAMAGE = (struct.error, ValueError, IndexError, TypeError, KeyError, OverflowError, AttributeError)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a model. A real number is scale * (integer - zero point).
+
+    Attributes:
+        name: Its name in the file.
+        type: "INT8", "INT32", "FLOAT32" ...
+        shape: Its sizes, batch first.
+        scales: None for float; one number, or one for each channel along `quantized_dimension`.
+        zero_points: As many as scales.
+        quantized_dimension: The axis of the channels when there are several scales.
+        is_constant: Whether its values are stored in the file (weights, biases, shapes).
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+    quantized_dimension: int = 0
+    is_constant: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object; "quantization" is null for tensors that have none."""
+        quantization = None
+        if self.scales:
+            quantization = {"scale": list(self.scales), "zero_point": list(self.zero_points)}
+        return {"name": self.name, "type": self.type, "shape": list(self.shape), "quantization": quantization}
+
+
+@dataclass(frozen=True)
+class OperationInfo:
+    """One operation of a model.
+
+    Attributes:
+        name: "CONV_2D", "TRANSPOSE_CONV" ..., or a custom operation's own name.
+        version: The operation's version, which an interpreter or compiler must know.
+        fused_activation: "NONE", "RELU" ..., what is applied to its result; "NONE" where it cannot have any.
+        inputs: Its input tensors; an optional one that is left out is missing here.
+        outputs: Its output tensors.
+        is_custom: Whether it is no builtin operation of TFLite.
+    """
+
+    name: str
+    version: int
+    fused_activation: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    is_custom: bool = False
+
+
+@dataclass(frozen=True)
+class FlatbufferInspection:
+    """What is in a model.
+
+    Attributes:
+        size_bytes: Size of the flatbuffer without appended metadata.
+        schema_version: Version of TFLite's schema, 3 today.
+        operations: All operations in the order of execution.
+        tensors: All tensors.
+        inputs: The model's inputs.
+        outputs: The model's outputs in the file's order (an interpreter's `get_output_details()` has the
+            same).
+    """
+
+    size_bytes: int
+    schema_version: int
+    operations: tuple[OperationInfo, ...]
+    tensors: tuple[TensorInfo, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    @cached_property
+    def operation_counts(self) -> dict[str, int]:
+        """How often each operation occurs, the most frequent first."""
+        return _counts(operation.name for operation in self.operations)
+
+    @cached_property
+    def tensor_type_counts(self) -> dict[str, int]:
+        """How many tensors have each type, the most frequent first."""
+        return _counts(tensor.type for tensor in self.tensors)
+
+    @property
+    def float_tensors(self) -> tuple[TensorInfo, ...]:
+        """The tensors of a floating point type. A fully quantized model has none."""
+        return tuple(tensor for tensor in self.tensors if "FLOAT" in tensor.type)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object: operations with counts, versions and fused activations, types, inputs, outputs."""
+        return {
+            "size_bytes": self.size_bytes,
+            "schema_version": self.schema_version,
+            "operations": [self._summary(name, count) for name, count in self.operation_counts.items()],
+            "tensor_types": self.tensor_type_counts,
+            "inputs": [tensor.to_dict() for tensor in self.inputs],
+            "outputs": [tensor.to_dict() for tensor in self.outputs],
+        }
+
+    def _summary(self, name: str, count: int) -> dict[str, Any]:
+        chosen = [operation for operation in self.operations if operation.name == name]
+        activations = _counts(operation.fused_activation for operation in chosen)
+        return {
+            "name": name,
+            "count": count,
+            "versions": sorted({operation.version for operation in chosen}),
+            "fused_activations": {kind: times for kind, times in activations.items() if kind != "NONE"},
+        }
+
+
+def inspect_tflite_file(path: str | os.PathLike[str]) -> FlatbufferInspection:
+    """Look into a `.tflite` file, with or without tfganomaly's metadata.
+
+    Raises:
+        ArtefactError: The file is missing, not TFLite or damaged.
+        BackendError: The package that knows TFLite's schema is not installed.
+    """
+    return inspect_flatbuffer(read_tflite_file(path), name=f"'{path}'")
+
+
+def inspect_flatbuffer(content: bytes, *, name: str = "the model") -> FlatbufferInspection:
+    """Look into a TFLite model.
+
+    Args:
+        content: The flatbuffer; metadata that is appended to it is passed over.
+        name: What error texts call it.
+
+    Raises:
+        ArtefactError: It is not TFLite, or damaged.
+        BackendError: The package that knows TFLite's schema is not installed.
+    """
+    if not is_tflite(content):
+        raise ArtefactError(f"{name} is not a TFLite model (its identifier TFL3 is missing).")
+    flatbuffer = strip_metadata(content)
+    try:
+        return _Reader(flatbuffer).inspection()
+    except _DAMAGE as error:
+        raise ArtefactError(
+            f"{name} is a damaged or cut short TFLite model ({type(error).__name__}: {error}). Copy it "
+            "again or export it again."
+        ) from error
+
+
+class _Reader:
+    """Turns the schema's generated accessors into plain data.
+
+    The accessors trust the file. A vector that claims more elements than the file has bytes is refused here
+    before anything loops over it; any other nonsense ends in one of `_DAMAGE`.
+    """
+
+    def __init__(self, flatbuffer: bytes) -> None:
+        self._schema = _load_schema()
+        self._size_bytes = len(flatbuffer)
+        self._model = self._schema.Model.GetRootAs(flatbuffer, 0)
+
+    def inspection(self) -> FlatbufferInspection:
+        graphs = list(self._elements(self._model.SubgraphsLength, self._model.Subgraphs))
+        if not graphs:
+            _refuse("it has no graph")
+        operations: list[OperationInfo] = []
+        tensors: list[TensorInfo] = []
+        inputs: tuple[TensorInfo, ...] = ()
+        outputs: tuple[TensorInfo, ...] = ()
+        for index, graph in enumerate(graphs):
+            of_graph = [self._tensor(each) for each in self._elements(graph.TensorsLength, graph.Tensors)]
+            operations += [
+                self._operation(each, of_graph) for each in self._elements(graph.OperatorsLength, graph.Operators)
+            ]
+            tensors += of_graph
+            if index == 0:
+                inputs = _pick(of_graph, self._elements(graph.InputsLength, graph.Inputs))
+                outputs = _pick(of_graph, self._elements(graph.OutputsLength, graph.Outputs))
+        return FlatbufferInspection(
+            size_bytes=self._size_bytes,
+            schema_version=self._model.Version(),
+            operations=tuple(operations),
+            tensors=tuple(tensors),
+            inputs=inputs,
+            outputs=outputs,
+        )
+
+    def _elements(self, length: Callable[[], int], element: Callable[[int], Any]) -> Iterator[Any]:
+        count = length()
+        if count * 4 > self._size_bytes:  # no element of these vectors is smaller than four bytes
+            _refuse(f"a list claims {count} elements")
+        return (element(index) for index in range(count))
+
+    def _tensor(self, tensor: Any) -> TensorInfo:
+        quantization = tensor.Quantization()
+        scales: tuple[float, ...] = ()
+        zero_points: tuple[int, ...] = ()
+        if quantization is not None:
+            scales = tuple(self._elements(quantization.ScaleLength, quantization.Scale))
+            zero_points = tuple(self._elements(quantization.ZeroPointLength, quantization.ZeroPoint))
+        buffer = self._model.Buffers(tensor.Buffer())
+        return TensorInfo(
+            name=(tensor.Name() or b"").decode("utf-8", errors="replace"),
+            type=_name_of(self._schema.TensorType, tensor.Type()),
+            shape=tuple(self._elements(tensor.ShapeLength, tensor.Shape)),
+            scales=scales,
+            zero_points=zero_points,
+            quantized_dimension=quantization.QuantizedDimension() if quantization is not None else 0,
+            is_constant=buffer is not None and (buffer.DataLength() > 0 or buffer.Size() > 0),
+        )
+
+    def _operation(self, operator: Any, tensors: list[TensorInfo]) -> OperationInfo:
+        index = operator.OpcodeIndex()
+        if index >= self._model.OperatorCodesLength():
+            _refuse(f"an operation has the unknown code {index}")
+        code = self._model.OperatorCodes(index)
+        # Files of before 2020 have the code in a field of one byte only.
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        is_custom = builtin == self._schema.BuiltinOperator.CUSTOM
+        custom_name = (code.CustomCode() or b"CUSTOM").decode("utf-8", errors="replace") if is_custom else ""
+        return OperationInfo(
+            name=custom_name or _name_of(self._schema.BuiltinOperator, builtin),
+            version=code.Version(),
+            fused_activation=self._fused_activation(operator),
+            inputs=_pick(tensors, self._elements(operator.InputsLength, operator.Inputs)),
+            outputs=_pick(tensors, self._elements(operator.OutputsLength, operator.Outputs)),
+            is_custom=is_custom,
+        )
+
+    def _fused_activation(self, operator: Any) -> str:
+        options_class = getattr(
+            self._schema, _name_of(self._schema.BuiltinOptions, operator.BuiltinOptionsType()), None
+        )
+        table = operator.BuiltinOptions()
+        if table is None or not hasattr(options_class, "FusedActivationFunction"):
+            return "NONE"
+        options = options_class()
+        options.Init(table.Bytes, table.Pos)
+        return _name_of(self._schema.ActivationFunctionType, options.FusedActivationFunction())
+
+
+def _load_schema() -> Any:
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise BackendError(
+            f"Looking into a model needs LiteRT's schema ({error}). Run `pip install ai-edge-litert`."
+        ) from error
+    return schema_py_generated
+
+
+@lru_cache(maxsize=None)
+def _names(enumeration: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
+
+
+def _name_of(enumeration: type, value: int) -> str:
+    return _names(enumeration).get(value, f"{enumeration.__name__}_{value}")
+
+
+def _pick(tensors: list[TensorInfo], indices: Iterator[int]) -> tuple[TensorInfo, ...]:
+    """Return the tensors at `indices`, in which -1 stands for an optional one that is left out."""
+    return tuple(tensors[index] for index in indices if index >= 0)
+
+
+def _counts(names: Iterator[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise ValueError(problem)

@@ -1,0 +1,135 @@
+"""Runs a flatbuffer: the seam between this package and whatever executes the model.
+
+Everything above talks to a `Backend`. Tests put a fake in its place; another device is another `Backend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from edge_runtime.errors import BackendError
+from edge_runtime.quantization import TensorDetails, dequantize, quantize
+
+_MODULES = (("LiteRT", "ai_edge_litert.interpreter"), ("tflite_runtime", "tflite_runtime.interpreter"))
+
+
+class Backend(Protocol):
+    """Something that runs one model on one image at a time. Not to be shared between threads."""
+
+    @property
+    def name(self) -> str:
+        """What runs the model, for people: "LiteRT 2.3.0 (CPU, 2 threads)"."""
+
+    @property
+    def input_details(self) -> TensorDetails:
+        """The model's one input, of shape (1, H, W, C)."""
+
+    @property
+    def output_details(self) -> tuple[TensorDetails, ...]:
+        """The model's outputs in the interpreter's order."""
+
+    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """Run the model on one image.
+
+        Args:
+            inputs: float32 (H, W, C) in [-1, 1].
+
+        Returns:
+            The outputs as float32 (dequantized), the batch dimension of 1 kept, in the order of
+            `output_details`.
+
+        Raises:
+            BackendError: The model cannot be run.
+        """
+
+
+BackendLoader = Callable[[bytes, int], Backend]
+
+
+def load_backend(flatbuffer: bytes, num_threads: int = 1) -> Backend:
+    """Return a backend for the CPU: LiteRT, or tflite_runtime where LiteRT is not installed.
+
+    Args:
+        flatbuffer: A TFLite model.
+        num_threads: CPU threads for one inference, 1 or more.
+
+    Raises:
+        BackendError: Neither package is installed, or the model cannot be loaded.
+    """
+    if num_threads < 1:
+        raise BackendError(f"The number of threads is {num_threads}; 1 or more was expected.")
+    library, interpreter_class = _find_interpreter()
+    return InterpreterBackend(flatbuffer, num_threads, library, interpreter_class)
+
+
+class InterpreterBackend:
+    """A TFLite interpreter on the CPU behind the `Backend` seam.
+
+    Args:
+        flatbuffer: A TFLite model.
+        num_threads: CPU threads for one inference.
+        library: Name and version of the package that `interpreter_class` comes from.
+        interpreter_class: `Interpreter` of ai_edge_litert or tflite_runtime.
+
+    Raises:
+        BackendError: The model cannot be loaded, or has more than one input.
+    """
+
+    def __init__(self, flatbuffer: bytes, num_threads: int, library: str, interpreter_class: Any) -> None:
+        try:
+            self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _cannot_load(library, error) from error
+        self.name = f"{library} (CPU, {num_threads} thread{'s' if num_threads > 1 else ''})"
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if len(inputs) != 1:
+            raise BackendError(f"The model has {len(inputs)} inputs; one image was expected. Export it again.")
+        self.input_details = TensorDetails.from_interpreter(inputs[0])
+        self.output_details = tuple(TensorDetails.from_interpreter(output) for output in outputs)
+        self._input_index = inputs[0]["index"]
+        self._output_indices = [output["index"] for output in outputs]
+
+    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """Run the model on one image; see `Backend.run`."""
+        self._interpreter.set_tensor(self._input_index, quantize(inputs, self.input_details)[np.newaxis])
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
+        return [
+            dequantize(self._interpreter.get_tensor(index), details)
+            for index, details in zip(self._output_indices, self.output_details, strict=True)
+        ]
+
+
+def _find_interpreter() -> tuple[str, Any]:
+    """Return name with version and the `Interpreter` class of the first package that can be imported."""
+    reasons = []
+    for name, module_name in _MODULES:
+        try:
+            module = import_module(module_name)
+        except (ImportError, OSError, SystemError, AttributeError) as error:  # tflite_runtime with numpy 2
+            reasons.append(f"{module_name.partition('.')[0]}: {_one_line(error)}")
+            continue
+        version = getattr(import_module(module_name.partition(".")[0]), "__version__", "")
+        return f"{name} {version}".strip(), module.Interpreter
+    raise BackendError(
+        f"No TFLite interpreter can be loaded ({'; '.join(reasons)}). Run `pip install ai-edge-litert`; on "
+        "a 32-bit Raspberry Pi OS, `pip install tflite-runtime 'numpy<2'`."
+    )
+
+
+def _cannot_load(library: str, error: Exception) -> BackendError:
+    if "edgetpu-custom-op" in str(error):
+        return BackendError("The model was compiled for the Edge TPU and cannot run on the CPU. Export it for the CPU.")
+    return BackendError(f"{library} cannot load the model: {_one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,78 @@
+"""Converts between real numbers and the integers that a quantized tensor holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.errors import BackendError
+
+
+@dataclass(frozen=True)
+class TensorDetails:
+    """An input or output of a model. A real number is `scale` * (integer - `zero_point`).
+
+    Attributes:
+        name: Its name in the flatbuffer.
+        shape: Its shape, the batch dimension of 1 included.
+        dtype: "float32", "int8", "uint8" or "int16".
+        scale: Step between two integers; 0 for float32.
+        zero_point: The integer that stands for 0.0.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @classmethod
+    def from_interpreter(cls, details: Mapping[str, Any]) -> TensorDetails:
+        """Return the description of a tensor out of `get_input_details()` or `get_output_details()`.
+
+        Raises:
+            BackendError: The tensor is neither float32 nor an integer with one scale.
+        """
+        tensor = cls(
+            name=str(details["name"]),
+            shape=tuple(int(size) for size in details["shape"]),
+            dtype=np.dtype(details["dtype"]).name,
+            scale=float(details["quantization"][0]),
+            zero_point=int(details["quantization"][1]),
+        )
+        if tensor.dtype != "float32" and (tensor.dtype not in ("int8", "uint8", "int16") or tensor.scale <= 0):
+            raise BackendError(
+                f"The model's tensor '{tensor.name}' is {tensor.dtype} with scale {tensor.scale:g}; "
+                "float32, or int8, uint8 or int16 with one scale above 0, was expected. Export it again."
+            )
+        return tensor
+
+
+def quantize(values: np.ndarray, tensor: TensorDetails) -> np.ndarray:
+    """Return real numbers as the tensor's integers, rounded and **clipped** to its range.
+
+    Without the clipping a value at the end of the range wraps around, white becomes black, and nothing
+    complains.
+
+    Args:
+        values: float32 array of any shape.
+        tensor: Whose scale and zero point to use.
+
+    Returns:
+        An array of the same shape and of the tensor's dtype; float32 tensors get the values as they are.
+    """
+    if tensor.dtype == "float32":
+        return np.asarray(values, np.float32)
+    limits = np.iinfo(tensor.dtype)
+    steps = np.rint(np.asarray(values, np.float32) / np.float32(tensor.scale)) + np.float32(tensor.zero_point)
+    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+
+
+def dequantize(integers: np.ndarray, tensor: TensorDetails) -> np.ndarray:
+    """Return what a tensor's integers stand for, as float32 of the same shape."""
+    if tensor.dtype == "float32":
+        return np.asarray(integers, np.float32)
+    return (integers.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)

@@ -1,0 +1,95 @@
+"""Find the masks that show where the defects of test images are, and check that they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from edge_runtime.errors import ImageError
+from edge_runtime.image_files import find_images
+
+ASPECT_TOLERANCE = 0.02
+"""A mask whose aspect ratio differs by more does not show the same picture; less comes from rounding at a resize."""
+
+EXIF_ORIENTATION = 0x0112
+EXIF_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+def find_masks(images: Sequence[Path], image_folder: Path, mask_folder: Path, warnings: list[str]) -> list[Path | None]:
+    """Return the mask of each image, looked for as `<stem>_mask.*` and `<stem>.*`.
+
+    Sizes are read from the files' headers. A mask of the same shape but another size is kept, as it can be
+    scaled; one of another shape or one that cannot be opened is left out.
+
+    Args:
+        images: Image files of one defect type.
+        image_folder: The folder that they are in, perhaps deeper.
+        mask_folder: The folder of their masks, with the same folders inside. It may be missing.
+        warnings: Receives one sentence for each kind of trouble.
+
+    Returns:
+        For each image its mask file, or None.
+    """
+    try:
+        candidates = {path.relative_to(mask_folder).with_suffix(""): path for path in find_images(mask_folder)}
+    except ImageError:
+        candidates = {}
+    if not candidates:
+        if mask_folder.parent.is_dir() and images:
+            warnings.append(f"ground_truth/{mask_folder.name} has no masks for its {len(images)} image(s).")
+        return [None] * len(images)
+
+    missing: list[str] = []
+    unusable: list[str] = []
+    scaled: list[str] = []
+    masks: list[Path | None] = []
+    for image in images:
+        stem = image.relative_to(image_folder).with_suffix("")
+        mask = candidates.pop(stem.with_name(f"{stem.name}_mask"), None) or candidates.pop(stem, None)
+        if mask is None:
+            missing.append(image.name)
+        else:
+            fit = _fit(image, mask)
+            if fit == "scaled":
+                scaled.append(mask.name)
+            elif fit == "unusable":
+                unusable.append(mask.name)
+                mask = None
+        masks.append(mask)
+
+    folder = f"ground_truth/{mask_folder.name}"
+    for names, text in (
+        (missing, "image(s) of test/{defect} have no mask and do not count in the pixel figures"),
+        (unusable, "mask(s) in {folder} cannot be opened or have another shape than their image and are left out"),
+        (scaled, "mask(s) in {folder} have another size than their image and are scaled to it"),
+        ([path.name for path in candidates.values()], "mask(s) in {folder} belong to no image and are ignored"),
+    ):
+        if names:
+            sentence = text.format(folder=folder, defect=mask_folder.name)
+            warnings.append(f"{len(names)} {sentence}, such as '{names[0]}'.")
+    return masks
+
+
+def _fit(image: Path, mask: Path) -> str:
+    """Return "same", "scaled" (same shape, another size) or "unusable"; an unreadable image is not judged."""
+    mask_size = _upright_size(mask)
+    image_size = _upright_size(image)
+    if mask_size is None:
+        return "unusable"
+    if image_size is None or image_size == mask_size:
+        return "same"
+    ratio = (image_size[0] * mask_size[1]) / (image_size[1] * mask_size[0])
+    return "scaled" if abs(ratio - 1) <= ASPECT_TOLERANCE else "unusable"
+
+
+def _upright_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height from a file's header, turned as EXIF says; None when it cannot be opened."""
+    try:
+        with Image.open(path) as image:
+            # only JPEG: for the orientation of a PNG Pillow would have to decode it
+            turned = image.format == "JPEG" and image.getexif().get(EXIF_ORIENTATION) in EXIF_QUARTER_TURNS
+            return image.size[::-1] if turned else image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -1,0 +1,195 @@
+"""Scores a list of images with anything that has a model in it: a trained run or an exported artefact."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from edge_runtime.atomic_files import output_error
+from edge_runtime.calibration import Calibration
+from edge_runtime.errors import ImageError, TfganomalyError
+from edge_runtime.preprocessing import Preprocessing, prepare_image, read_image, scale_pixels
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
+from tfganomaly.data.items import ImageItem
+from tfganomaly.evaluation.projection import picture_part
+from tfganomaly.evaluation.shortcuts import ShortcutValues, measure_shortcuts
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+BATCH_SIZE = 32
+
+
+class Scorer(Protocol):
+    """What evaluation needs of a model. `AnomalyDetector` and `TrainedRun` are scorers as they are."""
+
+    @property
+    def description(self) -> str:
+        """For headings, such as "artefact tiles.tflite (int8, qat)"."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes the model's input."""
+
+    @property
+    def score_rule(self) -> ScoreRule:
+        """How scores and maps are made from the outputs."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """What is known about the scores of good images."""
+
+    @property
+    def threshold(self) -> float:
+        """A raw score above it is an anomaly; the calibration's unless it was overridden."""
+
+    @property
+    def data_source(self) -> str:
+        """What `open_dataset` takes to open the data that the model was trained on."""
+
+    @property
+    def data_seed(self) -> int:
+        """The seed of that data's split."""
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        """Returns the outputs for uint8 (B, H, W, C) pixels as `prepare_image` gives them."""
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """The scores of the images that could be read.
+
+    Attributes:
+        items: N images, in the order given.
+        scores: float64 (N,), raw, all finite, higher = more anomalous.
+        maps: float32 (N, H, W) anomaly maps in the model's input pixels, or `None` when they were not kept.
+            They lie in a temporary file that goes away with the array, so 10,000 maps need no memory.
+        image_sizes: N (width, height) of the original images in pixels.
+        shortcuts: N measurements for the shortcut baselines.
+        unreadable: (name, message) of each image that could not be read.
+    """
+
+    items: tuple[ImageItem, ...]
+    scores: np.ndarray = field(repr=False)
+    maps: np.ndarray | None = field(repr=False)
+    image_sizes: tuple[tuple[int, int], ...] = field(repr=False)
+    shortcuts: tuple[ShortcutValues, ...] = field(repr=False)
+    unreadable: tuple[tuple[str, str], ...]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N,): 0 = good, 1 = anomalous."""
+        return np.array([item.is_anomalous for item in self.items], dtype=np.int64)
+
+
+def score_items(
+    scorer: Scorer,
+    items: Sequence[ImageItem],
+    progress: Progress | None = None,
+    *,
+    keep_maps: bool = True,
+    batch_size: int = BATCH_SIZE,
+) -> ScoredImages:
+    """Scores images in batches; each file is read once and only one batch is in memory.
+
+    Args:
+        scorer: The model.
+        items: The images.
+        progress: Called after each batch.
+        keep_maps: Whether to keep the anomaly maps, 4 * H * W bytes an image in a temporary file.
+        batch_size: Images handed to the model at once. Scores do not depend on it.
+
+    Returns:
+        The scores; images that cannot be read are named in `unreadable` and left out.
+
+    Raises:
+        TfganomalyError: The model gives a score that is not a finite number.
+        OutputError: The maps do not fit on the disk of the temporary folder.
+    """
+    kept: list[ImageItem] = []
+    scores: list[np.ndarray] = []
+    sizes: list[tuple[int, int]] = []
+    shortcuts: list[ShortcutValues] = []
+    unreadable: list[tuple[str, str]] = []
+    maps = _MapFile(scorer.preprocessing) if keep_maps else None
+    for start in range(0, len(items), batch_size):
+        batch: list[np.ndarray] = []
+        for item in items[start : start + batch_size]:
+            try:
+                image = read_image(item.source)
+            except ImageError as error:
+                unreadable.append((item.name, str(error)))
+                continue
+            pixels = prepare_image(image, scorer.preprocessing)
+            visible = pixels[picture_part(scorer.preprocessing, image.size)]
+            batch.append(pixels)
+            kept.append(item)
+            sizes.append(image.size)
+            shortcuts.append(measure_shortcuts(item, visible, image.size))
+        if batch:
+            batch_scores, batch_maps = _score_batch(scorer, np.stack(batch), with_maps=maps is not None)
+            _check_finite(scorer, batch_scores, kept[-len(batch) :])
+            scores.append(batch_scores)
+            if maps is not None and batch_maps is not None:
+                maps.append(batch_maps)
+        if progress is not None:
+            progress(min(start + batch_size, len(items)), len(items))
+    return ScoredImages(
+        items=tuple(kept),
+        scores=np.concatenate([np.empty(0, dtype=np.float64), *scores]),
+        maps=maps.as_array() if maps is not None else None,
+        image_sizes=tuple(sizes),
+        shortcuts=tuple(shortcuts),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _score_batch(scorer: Scorer, pixels: np.ndarray, *, with_maps: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    outputs = scorer.model_outputs(pixels)
+    inputs = scale_pixels(pixels)
+    scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
+    return scores, anomaly_maps(scorer.score_rule, inputs, outputs) if with_maps else None
+
+
+def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]) -> None:
+    broken = [item.name for item, score in zip(items, scores, strict=True) if not np.isfinite(score)]
+    if broken:
+        raise TfganomalyError(
+            f"{scorer.description} gives image '{broken[0]}' a score that is not a finite number. "
+            "The model is broken: train or export it again."
+        )
+
+
+class _MapFile:
+    """Anomaly maps appended to an unnamed temporary file and read back as one array.
+
+    Writing through the file and not through the memory map turns a full disk into an error instead of a crash.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._shape = (preprocessing.height, preprocessing.width)
+        self._count = 0
+        try:
+            self._file = tempfile.TemporaryFile(prefix="tfganomaly-maps-")  # noqa: SIM115 - lives with the array
+        except OSError as error:
+            raise output_error(tempfile.gettempdir(), error) from error
+
+    def append(self, maps: np.ndarray) -> None:
+        try:
+            self._file.write(np.ascontiguousarray(maps, dtype=np.float32).tobytes())
+        except OSError as error:
+            raise output_error(tempfile.gettempdir(), error) from error
+        self._count += len(maps)
+
+    def as_array(self) -> np.ndarray:
+        if self._count == 0:
+            return np.empty((0, *self._shape), dtype=np.float32)
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise output_error(tempfile.gettempdir(), error) from error
+        return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self._count, *self._shape))

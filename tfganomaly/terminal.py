@@ -1,0 +1,114 @@
+"""What the command line's commands share: one-line errors, flags made from options dataclasses, progress bars."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import click
+
+from edge_runtime.errors import TfganomalyError
+
+BAD_INPUT_EXIT_CODE = 2
+Command = Callable[..., None]
+Progress = Callable[[int, int], None]
+StageProgress = Callable[[str, int, int], None]
+
+
+class OneLineErrors(click.Group):
+    """A group whose commands end with one line and exit code 2 where the library raises one of the project's errors."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs the command; with --debug the traceback of an error is shown."""
+        try:
+            return super().invoke(context)
+        except (TfganomalyError, OSError) as error:
+            if context.params.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            click.echo(f"Error: {one_line(error)}", err=True)
+            context.exit(BAD_INPUT_EXIT_CODE)
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error without line breaks; an error of the operating system is put into words first."""
+    if isinstance(error, OSError) and error.filename:
+        from edge_runtime.atomic_files import output_error
+
+        error = output_error(error.filename, error)
+    return " ".join(str(error).split())
+
+
+def options_from(*groups: str, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Adds a flag to a command for each field of options dataclasses.
+
+    The dataclass is where an option is declared (`tfganomaly.options.option`); here it becomes a flag. A value that is
+    not given arrives as None, so that the recipe's default can take its place.
+
+    Args:
+        groups: Dataclasses as `module:class`; the modules must be cheap to import.
+        without: Fields that the command declares itself.
+    """
+
+    def add_flags(command: Command) -> Command:
+        for group in reversed(groups):
+            module, name = group.split(":")
+            for field in reversed(dataclasses.fields(getattr(import_module(module), name))):
+                if field.name not in without:
+                    command = _flag(field)(command)
+        return command
+
+    return add_flags
+
+
+def _flag(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
+    declared = field.metadata
+    flag = "--" + field.name.replace("_", "-")
+    if declared["type"] is bool:
+        default = flag if field.default else f"--no-{flag[2:]}"
+        text = f"{declared['help']}  [default: {default[2:]}]"
+        return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=None, help=text)
+    text = declared["help"]
+    if field.default is not None:
+        shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+        text += f"  [default: {shown}]"
+    kind = click.Choice(declared["choices"]) if declared["choices"] else declared["type"]
+    return click.option(flag, field.name, type=kind, default=None, help=text)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A bar on standard error, for `progress(done, total)`; nothing where that is not a terminal."""
+    with stage_progress() as report:
+        yield lambda done, total: report(label, done, total)
+
+
+@contextmanager
+def stage_progress() -> Iterator[StageProgress]:
+    """Bars on standard error, one a stage, for `progress(stage, done, total)`.
+
+    Where standard error is not a terminal each stage leaves one line when it begins.
+    """
+    bar: Any = None
+    current: str | None = None
+
+    def close() -> None:
+        if bar is not None:
+            bar.render_finish()
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal bar, current
+        if stage != current:
+            close()
+            current = stage
+            bar = click.progressbar(length=max(total, 1), label=f"{stage:32}", file=sys.stderr)
+            bar.render_progress()
+        bar.update(done - bar.pos)
+
+    try:
+        yield report
+    finally:
+        close()

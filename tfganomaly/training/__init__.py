@@ -1,0 +1,1 @@
+"""Training: `trainer.train` tells the story; `run.load_run` opens what it wrote."""
