@@ -38,8 +38,8 @@ class Calibration:
         score_quantiles: The 0, 1, .. 100 % quantiles of their raw scores. A device compares what it sees with
             them.
         map_low: Value of the anomaly map in calm places of good images.
-        map_high: Value of the anomaly map at the highest places of good images. Heatmaps stay calm up to
-            here.
+        map_high: Value of the anomaly map at the highest place of a usual good image. Heatmaps are
+            coloured relative to it.
 
     Raises:
         MetadataError: A value is impossible, such as a minimum above the maximum.
@@ -229,9 +229,8 @@ def map_range_of_extents(extents: Sequence[tuple[float, float]]) -> MapRange:
         extents: (median, maximum) of each map, at least one.
 
     Returns:
-        low: the median over images of the medians. high: the 95 % quantile over images of the maxima, so that
-            one
-        dirty image among the good ones does not dull the colours.
+        low: the median over images of the medians. high: the median over images of the maxima, which one dirty
+        image among the good ones does not move; half of the good images stay below it everywhere.
 
     Raises:
         CalibrationError: No map, or a value that is not finite.
@@ -242,7 +241,7 @@ def map_range_of_extents(extents: Sequence[tuple[float, float]]) -> MapRange:
             "The anomaly maps of the good images are missing or not finite. Train or export the model again."
         )
     low = float(np.median(statistics[:, 0]))
-    return MapRange(low=low, high=max(low, float(np.quantile(statistics[:, 1], 0.95))))
+    return MapRange(low=low, high=max(low, float(np.median(statistics[:, 1]))))
 
 
 def check_false_alarm_rate(false_alarm_rate: float) -> None:
@@ -253,8 +252,7 @@ def check_false_alarm_rate(false_alarm_rate: float) -> None:
     """
     if not 0 < false_alarm_rate < 1:
         raise CalibrationError(
-            f"The false alarm rate is {false_alarm_rate}; a share above 0 and below 1 was expected, such as "
-            "0.01."
+            f"The false alarm rate is {false_alarm_rate}; a share above 0 and below 1 was expected, such as 0.01."
         )
 
 

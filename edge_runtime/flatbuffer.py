@@ -7,7 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, NoReturn
 
 from edge_runtime.artefact import is_tflite, read_tflite_file, strip_metadata
@@ -209,6 +209,8 @@ class _Reader:
         if quantization is not None:
             scales = tuple(self._elements(quantization.ScaleLength, quantization.Scale))
             zero_points = tuple(self._elements(quantization.ZeroPointLength, quantization.ZeroPoint))
+        if tensor.Buffer() >= self._model.BuffersLength():
+            _refuse(f"a tensor has the unknown buffer {tensor.Buffer()}")
         buffer = self._model.Buffers(tensor.Buffer())
         return TensorInfo(
             name=(tensor.Name() or b"").decode("utf-8", errors="replace"),
@@ -239,9 +241,8 @@ class _Reader:
         )
 
     def _fused_activation(self, operator: Any) -> str:
-        options_class = getattr(
-            self._schema, _name_of(self._schema.BuiltinOptions, operator.BuiltinOptionsType()), None
-        )
+        options_name = _name_of(self._schema.BuiltinOptions, operator.BuiltinOptionsType())
+        options_class: Any = getattr(self._schema, options_name, None)
         table = operator.BuiltinOptions()
         if table is None or not hasattr(options_class, "FusedActivationFunction"):
             return "NONE"
@@ -260,7 +261,7 @@ def _load_schema() -> Any:
     return schema_py_generated
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names(enumeration: type) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 

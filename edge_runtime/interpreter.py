@@ -5,7 +5,9 @@ Everything above talks to a `Backend`. Tests put a fake in its place; another de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -81,8 +83,9 @@ class InterpreterBackend:
 
     def __init__(self, flatbuffer: bytes, num_threads: int, library: str, interpreter_class: Any) -> None:
         try:
-            self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads)
-            self._interpreter.allocate_tensors()
+            with _native_notes_hidden():
+                self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _cannot_load(library, error) from error
         self.name = f"{library} (CPU, {num_threads} thread{'s' if num_threads > 1 else ''})"
@@ -123,6 +126,36 @@ def _find_interpreter() -> tuple[str, Any]:
         f"No TFLite interpreter can be loaded ({'; '.join(reasons)}). Run `pip install ai-edge-litert`; on "
         "a 32-bit Raspberry Pi OS, `pip install tflite-runtime 'numpy<2'`."
     )
+
+
+@contextmanager
+def _native_notes_hidden() -> Iterator[None]:
+    """Keep the interpreter's "INFO: Created TensorFlow Lite XNNPACK delegate" out of the user's sight.
+
+    It has no switch for that and writes straight to file descriptor 2. All other lines reach their place
+    afterwards, unless the block fails: then its exception says the same.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a service without standard error
+        yield
+        return
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)  # a flood of messages is cut rather than waited for
+    os.dup2(write_end, 2)
+    dropped = b"INFO:"  # the start of the lines that are not passed on; an empty start is every line's
+    try:
+        yield
+    except BaseException:
+        dropped = b""
+        raise
+    finally:
+        os.dup2(stderr, 2)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as messages:
+            lines = [line for line in messages.read().splitlines(True) if not line.startswith(dropped)]
+        os.write(stderr, b"".join(lines))
+        os.close(stderr)
 
 
 def _cannot_load(library: str, error: Exception) -> BackendError:

@@ -231,12 +231,14 @@ def _reconstruction(outputs: ModelOutputs) -> np.ndarray:
 
 def _smooth(maps: np.ndarray) -> np.ndarray:
     """Return float32 (B, H, W) filtered by [1 4 6 4 1] / 16 along both axes, the border repeated."""
-    for axis in (1, 2):
-        size = maps.shape[axis]
-        padded = np.pad(maps, [(2, 2) if index == axis else (0, 0) for index in range(3)], mode="edge")
-        a, b, c, d, e = (padded.take(range(start, start + size), axis=axis) for start in range(5))
-        maps = (a + e + 4 * (b + d) + 6 * c) / np.float32(16)
-    return maps
+    for _ in range(2):  # along the rows, then, the axes swapped, along the columns
+        size = maps.shape[1]
+        padded = maps[:, np.clip(np.arange(-2, size + 2), 0, size - 1)]
+        outer = padded[:, :size] + padded[:, 4:]
+        inner = padded[:, 1 : size + 1] + padded[:, 3 : size + 3]
+        smooth = (outer + np.float32(4) * inner + np.float32(6) * maps) / np.float32(16)
+        maps = smooth.swapaxes(1, 2)
+    return np.ascontiguousarray(maps)
 
 
 def _upsample_windows(distances: np.ndarray, height: int, width: int) -> np.ndarray:

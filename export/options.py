@@ -1,10 +1,13 @@
-"""Options of an export: declared once, here, as those of a training are in `tfganomaly.options`."""
+"""Options of an export: declared once, here; costs nothing heavy to import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tfganomaly.options import check_options, option
+
+QUANTIZATIONS = ("qat", "ptq", "float32")
+TARGETS = ("cpu",)
 
 
 @dataclass(frozen=True)
@@ -13,23 +16,37 @@ class ExportOptions:
 
     quantization: str = option(
         "qat",
-        "qat: int8, fine-tuned with quantization in the loop; ptq: int8 from calibration images alone; float32: "
-        "not quantized.",
-        choices=("qat", "ptq", "float32"),
+        "qat: int8, fine-tuned to keep the scores (quantization-aware training). ptq: int8 without fine-tuning, "
+        "faster to make. float32: not quantized.",
+        choices=QUANTIZATIONS,
     )
-    target: str = option("cpu", "The device that the graph is made for.", choices=("cpu",))
+    target: str = option("cpu", "The kind of processor that the file is for.", choices=TARGETS)
     calibration_images: int = option(
-        500, "Training images that set the ranges of the quantized tensors.", minimum=1
+        256, "Good training images from which the int8 ranges are taken.", minimum=2, maximum=10_000
     )
-    fine_tuning_steps: int = option(300, "Steps of quantization-aware fine-tuning.", minimum=0)
-    learning_rate: float = option(1e-5, "Step size of the fine-tuning.", minimum=0)
+    fine_tuning_steps: int = option(
+        400, "Steps of quantization-aware fine-tuning; 0 only calibrates.", minimum=0, maximum=100_000
+    )
+    fine_tuning_batch_size: int = option(32, "Images a step of fine-tuning.", minimum=2, maximum=1024)
+    learning_rate: float = option(3e-5, "Adam's first step size of fine-tuning.", minimum=0, maximum=1)
+    parity_images: int = option(
+        1000, "Test images, drawn with the seed, on which run and artefact are compared.", minimum=2
+    )
     max_auroc_drop: float = option(
-        0.01, "Fail when the image AUROC falls by more than this against the run; needs labelled test images.", minimum=0
+        0.02,
+        "The export fails if the artefact's image AUROC is lower than the run's by more than this; 1 allows all.",
+        minimum=0,
+        maximum=1,
     )
     max_verdict_flips: float = option(
-        0.05, "Fail when more than this share of the images gets another verdict than from the run.", minimum=0, maximum=1
+        0.05,
+        "The export fails if run and artefact, each with its own threshold, disagree on a larger share of images "
+        "than this; 1 allows all.",
+        minimum=0,
+        maximum=1,
     )
-    seed: int = option(0, "Seed of the calibration images and of the fine-tuning.", minimum=0)
+    compare: bool = option(False, "Compare with post-training quantization too in the parity report.")
+    seed: int = option(0, "Seed of fine-tuning and of every choice of images.", minimum=0)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -151,9 +151,8 @@ def class_label(collection: ArrayCollection, text: str) -> int:
     Raises:
         DataError: There is no such class; the message lists those that there are.
     """
-    wanted = _plain(text)
     for label, name in enumerate(collection.class_names):
-        if wanted in (str(label), _plain(name)):
+        if text.strip() == str(label) or (not name.isdigit() and _plain(text) == _plain(name)):
             return label
     names = ", ".join(
         f"{label} {name}" if name != str(label) else name for label, name in enumerate(collection.class_names)

@@ -103,8 +103,8 @@ def _read_test(folder: Path, warnings: list[str]) -> list[ImageItem]:
     unsorted = [path for path in _images(test_folder) if path.parent == test_folder]
     if unsorted:
         raise DataError(
-            f"'{test_folder}' has {len(unsorted)} images outside its folders (the first is '{unsorted[0].name}'), so it "
-            "is not known whether they are good. Move them to test/good or test/<defect>."
+            f"'{test_folder}' has {len(unsorted)} images outside its folders (the first is '{unsorted[0].name}'), so "
+            "it is not known whether they are good. Move them to test/good or test/<defect>."
         )
     test = [_item(folder, path) for path in _images(test_folder / GOOD)]
     if not test:
@@ -180,7 +180,7 @@ def _listed(folder: Path) -> str:
 
 
 def _other_files(folder: Path) -> str:
-    suffixes = Counter(path.suffix.lower() or "no suffix" for path in folder.rglob("*") if path.is_file())
+    suffixes = Counter(sorted(path.suffix.lower() or "no suffix" for path in folder.rglob("*") if path.is_file()))
     listed = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
     return f", only other files ({listed})" if suffixes else ""
 

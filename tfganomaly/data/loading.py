@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,7 +28,7 @@ COLOUR_SPREAD = 16
 """Largest difference between the channels of a pixel that JPEG makes out of a grey picture, of 255."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedImages:
     """Images as a model takes them, and what could not be read.
 
@@ -74,17 +76,16 @@ def load_images(
     """
     if not items:
         return LoadedImages(np.empty((0, *preprocessing.input_shape), np.uint8), ())
-    images = _prepared_images(items, preprocessing, on_error, progress, num_threads)
-    if cache_path is None:
-        pixels, unreadable = _collect(len(items), preprocessing, images)
-    else:
-        key = cache_key(items, preprocessing)
-        cached = read_cache(cache_path, key)
-        if cached is None:
-            cached = write_cache(cache_path, key, preprocessing.input_shape, images)
-        elif progress is not None:
-            progress(len(items), len(items))
-        pixels, unreadable = cached
+    # Pillow's reader mutes warnings while it opens a file. Python cannot do that in several threads at once: without
+    # this outer block all warnings of the process would stay muted afterwards.
+    with (
+        warnings.catch_warnings(),
+        closing(_prepared_images(items, preprocessing, on_error, progress, num_threads)) as images,
+    ):
+        if cache_path is None:
+            pixels, unreadable = _collect(len(items), preprocessing, images)
+        else:
+            pixels, unreadable = _through_cache(cache_path, items, preprocessing, images, progress)
     if unreadable and on_error == "stop":  # a cache file may come from a call that skipped
         raise DataError(next(iter(unreadable.values())))
     return LoadedImages(
@@ -141,7 +142,7 @@ def _prepared_images(
     on_error: str,
     progress: Progress | None,
     num_threads: int | None,
-) -> Iterator[PreparedImage]:
+) -> Generator[PreparedImage, None, None]:
     """Yield each image, or the reason why it cannot be read, in order."""
     done = num_unreadable = 0
     for images in _prepared_in_order(items, preprocessing, num_threads or available_processors()):
@@ -196,6 +197,22 @@ def _collect(
         else:
             pixels[index - len(unreadable)] = image
     return pixels[: num_images - len(unreadable)], unreadable
+
+
+def _through_cache(
+    path: Path,
+    items: Sequence[ImageItem],
+    preprocessing: Preprocessing,
+    images: Iterable[PreparedImage],
+    progress: Progress | None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    key = cache_key(items, preprocessing)
+    cached = read_cache(path, key)
+    if cached is None:
+        return write_cache(path, key, preprocessing.input_shape, images)
+    if progress is not None:
+        progress(len(items), len(items))
+    return cached
 
 
 def _none_readable(num_images: int, reason: str) -> str:

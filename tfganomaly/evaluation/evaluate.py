@@ -21,7 +21,7 @@ from tfganomaly.evaluation.result import DefectResult, EvaluationResult, ImageRe
 from tfganomaly.evaluation.scorer import Progress, ScoredImages, Scorer, score_items
 from tfganomaly.evaluation.shortcuts import ShortcutBaseline, best_shortcut_per_defect, shortcut_baselines
 
-# Below this the 95 % interval of an error rate is some 20 points wide.
+# Below this the 95% interval of an error rate is some 20 points wide.
 FEW_IMAGES = 30
 
 

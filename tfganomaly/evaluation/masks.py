@@ -103,9 +103,10 @@ def judge_pixels(scored: ScoredImages, preprocessing: Preprocessing) -> tuple[Pi
     """Computes the pixel metrics with each map laid over its picture.
 
     Maps are enlarged to the picture's own resolution (at most `MAX_JUDGED_SIDE_PX`), undoing the resize rule;
-    judging at the model's small input instead would blur thin defects away from the truth as well and flatter the
-    model. A mask of another size than its picture is scaled to it (`open_dataset` warns). Good images count as wholly normal. Anomalous images whose mask is missing, empty or unreadable are left
-    out, because nobody said which of their pixels are normal.
+    judging at the model's small input instead would blur thin defects out of the truth and flatter the model. A mask
+    of another size than its picture is scaled to it (`open_dataset` warns). Good images count as wholly normal.
+    Anomalous images whose mask is missing, empty or unreadable are left out, because nobody said which of their
+    pixels are normal.
 
     Args:
         scored: Images with their maps.

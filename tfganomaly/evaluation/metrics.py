@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-# Two-sided 95 % of the standard normal distribution.
+# Two-sided 95% of the standard normal distribution.
 _Z_95 = 1.959963984540054
 
 
@@ -28,8 +28,8 @@ class ThresholdMetrics:
         miss_rate: Share of anomalous images not above the threshold; `None` without anomalous images.
         false_alarms: Number of good images above the threshold.
         misses: Number of anomalous images not above the threshold.
-        false_alarm_interval: 95 % Wilson interval of the false alarm rate, or `None`.
-        miss_interval: 95 % Wilson interval of the miss rate, or `None`.
+        false_alarm_interval: 95% Wilson interval of the false alarm rate, or `None`.
+        miss_interval: 95% Wilson interval of the miss rate, or `None`.
     """
 
     f1: float | None
@@ -123,7 +123,7 @@ def per_defect_auroc(defects: Sequence[str], labels: np.ndarray, scores: np.ndar
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float] | None:
-    """Returns the 95 % Wilson score interval of the rate `count / total`, or `None` when total is 0.
+    """Returns the 95% Wilson score interval of the rate `count / total`, or `None` when total is 0.
 
     Unlike the usual plus-or-minus it says something where it is needed most: 0 false alarms among 20 images
     is a rate between 0 and 0.16, not exactly 0.

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.metrics import auc
 
-# Bergmann et al. integrate the per-region overlap up to a false positive rate of 30 %: beyond that a map is of
+# Bergmann et al. integrate the per-region overlap up to a false positive rate of 30%: beyond that a map is of
 # no use for finding anything.
 INTEGRATION_LIMIT = 0.3
 NUM_THRESHOLDS = 4096

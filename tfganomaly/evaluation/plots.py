@@ -74,7 +74,7 @@ def roc_plot(
     Returns:
         A PNG file.
     """
-    figure, axes = _new_plot(theme, height_inches=4.0)
+    figure, axes = _new_plot(theme, height_inches=3.6)
     axes.plot([0, 100], [0, 100], color=theme.faint, linewidth=1, zorder=1)
     if baseline is not None:
         rate, recall, _ = roc_curve(labels, baseline.scores)
@@ -116,7 +116,7 @@ def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *,
     Returns:
         A PNG file.
     """
-    figure, axes = _new_plot(theme, height_inches=3.4)
+    figure, axes = _new_plot(theme, height_inches=3.6)
     low, high = float(min(scores.min(), threshold)), float(max(scores.max(), threshold))
     bulk = max(float(np.quantile(scores, 0.98)), threshold)
     collects_outliers = high - low > 2 * (bulk - low) > 0

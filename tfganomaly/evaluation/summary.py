@@ -60,7 +60,7 @@ def _headline(result: EvaluationResult) -> list[str]:
     ]
     for row, bounds in ((rows[3], at.false_alarm_interval), (rows[4], at.miss_interval)):
         if bounds is not None:
-            row[2] += f", 95 % interval {interval(bounds)}"
+            row[2] += f", 95% interval {interval(bounds)}"
     return _table(None, rows, left_columns=(0, 2))
 
 
@@ -72,9 +72,7 @@ def _shortcut(name: str | None, auroc: float | None) -> str:
     return "-" if name is None else f"{figure(auroc)} {words(name)}"
 
 
-def _table(
-    header: list[str] | None, rows: list[list[str]], left_columns: tuple[int, ...] = (0, 4)
-) -> list[str]:
+def _table(header: list[str] | None, rows: list[list[str]], left_columns: tuple[int, ...] = (0, 4)) -> list[str]:
     lines = [*([header] if header else []), *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return [

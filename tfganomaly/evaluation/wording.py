@@ -11,13 +11,13 @@ def figure(value: float | None) -> str:
 
 
 def percent(rate: float | None) -> str:
-    """Returns a rate in [0, 1] as "3.2 %", or "not defined"."""
-    return NOT_DEFINED if rate is None else f"{100 * rate:.1f} %"
+    """Returns a rate in [0, 1] as "3.2%", or "not defined"."""
+    return NOT_DEFINED if rate is None else f"{100 * rate:.1f}%"
 
 
 def interval(bounds: tuple[float, float]) -> str:
-    """Returns an interval of rates as "1.5 to 6.8 %"."""
-    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+    """Returns an interval of rates as "1.5 to 6.8%"."""
+    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}%"
 
 
 def score_text(score: float) -> str:

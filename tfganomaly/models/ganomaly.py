@@ -108,6 +108,7 @@ class Ganomaly(AnomalyModel):
         3. Step the discriminator on its own; the reconstruction is an input there, so no gradient reaches the generator.
         4. Draw the discriminator anew if its loss says that it has collapsed.
         """
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(images)
         with tf.GradientTape(persistent=True) as tape:
             terms = self._loss_terms(images, training=True)
         generator_variables = self.generator_variables
@@ -126,6 +127,7 @@ class Ganomaly(AnomalyModel):
 
     def test_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same losses in inference mode, without a step."""
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(images)
         return self._track(self._loss_terms(images, training=False))
 
     def redraw_discriminator(self) -> None:

@@ -95,9 +95,10 @@ def draw_initial_weights(network: keras.Model, seed_pair: object) -> None:
         if variable.name == "beta":
             drawn = tf.zeros(variable.shape)
         else:
-            seed = tf.random.experimental.stateless_fold_in(tf.cast(seed_pair, tf.int32), index)
+            # Named, because XLA would choose another generator and so draw other weights.
+            seed = tf.random.experimental.stateless_fold_in(tf.cast(seed_pair, tf.int32), index, alg="philox")
             mean = 1.0 if variable.name == "gamma" else 0.0
-            drawn = tf.random.stateless_normal(variable.shape, seed, mean, INITIAL_STDDEV)
+            drawn = tf.random.stateless_normal(variable.shape, seed, mean, INITIAL_STDDEV, alg="philox")
         variable.assign(drawn)
 
 

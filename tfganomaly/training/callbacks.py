@@ -144,16 +144,21 @@ class ReportProgress(keras.callbacks.Callback):
     def __init__(self, report: Callable[[TrainingProgress], None], epochs: int, steps: int, batch_size: int) -> None:
         super().__init__()
         self.report, self.epochs, self.steps, self.batch_size = report, epochs, steps, batch_size
-        self.epoch, self.started, self.reported, self.rate = 0, 0.0, 0.0, 0.0
+        self.epoch, self.steps_timed, self.started, self.reported, self.rate = 0, 0, 0.0, 0.0, 0.0
+        self.compiled = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock of the epoch."""
-        self.epoch, self.started = epoch + 1, time.monotonic()
+        """Starts the clock of the epoch; before the first step of all it starts after it, which is compilation."""
+        self.epoch, self.steps_timed, self.started = epoch + 1, 0, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports a step, but not more often than an eye can follow."""
         now = time.monotonic()
-        self.rate = (batch + 1) * self.batch_size / max(now - self.started, 1e-9)
+        if not self.compiled:
+            self.compiled, self.started = True, now
+        else:
+            self.steps_timed += 1
+            self.rate = self.steps_timed * self.batch_size / max(now - self.started, 1e-9)
         if now - self.reported >= SECONDS_BETWEEN_REPORTS:
             self.reported = now
             self._report(batch + 1, logs, epoch_done=False)

@@ -58,6 +58,7 @@ def fit(
             steps_per_epoch=len(train_pixels) // batch_size,
             initial_epoch=first_epoch,
             epochs=options.epochs,
+            shuffle=False,  # the stream is shuffled already
             verbose=0,
             callbacks=[
                 callbacks.StopAtNan(),

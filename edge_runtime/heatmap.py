@@ -1,0 +1,124 @@
+"""Draws an anomaly map over the picture it belongs to.
+
+The colours are relative to what good images show (`Calibration.map_low` and `map_high`), never to the picture
+itself: a good part stays a plain photograph, and the same colour means the same deviation on every picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from edge_runtime.calibration import Calibration
+from edge_runtime.preprocessing import ImageSource, Preprocessing, read_image
+
+MAX_HEATMAP_SIDE_PX = 2048
+"""Longer pictures are scaled down to this before they are drawn on; a map is far coarser than that anyway."""
+
+_FULL_COLOUR_AT = 2.0  # the map's excess over good images, in their own range, at which the colour is at its end
+_TRANSPARENT_UP_TO = 0.6
+_OPAQUE_FROM = 1.3
+_STRONGEST_OPACITY = 0.62
+# From a pale yellow through orange and red to a crimson: the order is plain on a grey screen too, and to
+# readers who do not see red and green apart.
+_COLOUR_STOPS = (
+    (0.00, (255, 246, 150)),
+    (0.25, (255, 214, 64)),
+    (0.50, (252, 141, 40)),
+    (0.75, (226, 45, 46)),
+    (1.00, (176, 12, 84)),
+)
+
+
+def map_excess(anomaly_map: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Return an anomaly map in units of what good images show.
+
+    Args:
+        anomaly_map: float32 array of any shape.
+        calibration: Its `map_low` becomes 0 and its `map_high` 1.
+
+    Returns:
+        float32 array of the same shape, >= 0. Above 1 is more than good images show at their highest places.
+    """
+    smallest_range = max(abs(calibration.map_high) * 1e-6, 1e-12)
+    good_range = max(calibration.map_high - calibration.map_low, smallest_range)
+    return np.clip((anomaly_map - calibration.map_low) / good_range, 0, None).astype(np.float32)
+
+
+def heatmap(anomaly_map: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Return a float32 (H, W) anomaly map in the overlay's colours, uint8 RGB (H, W, 3), on black where it is calm."""
+    indices = _colour_indices(anomaly_map, calibration)
+    colours, _ = _lookup_tables()
+    brightness = np.minimum(np.linspace(0, _FULL_COLOUR_AT, 256) / _OPAQUE_FROM, 1)
+    return np.rint(colours * brightness[:, np.newaxis]).astype(np.uint8)[indices]
+
+
+def heatmap_overlay(
+    source: ImageSource,
+    anomaly_map: np.ndarray,
+    preprocessing: Preprocessing,
+    calibration: Calibration,
+) -> Image.Image:
+    """Return a picture with its anomaly map drawn over it.
+
+    Args:
+        source: The picture as it was given to the detector.
+        anomaly_map: float32 (H, W) in the model's input pixels, `Detection.anomaly_map`.
+        preprocessing: The model's; it tells which part of the picture the map covers. What a "crop" leaves
+            out stays as it is.
+        calibration: The model's; it tells what is usual.
+
+    Returns:
+        An RGB image of the picture's size, or with its longest side `MAX_HEATMAP_SIDE_PX`.
+
+    Raises:
+        ImageError: The picture cannot be read.
+    """
+    picture = read_image(source).convert("RGB")
+    window = preprocessing.source_window(picture.width, picture.height)
+    scale = min(1.0, MAX_HEATMAP_SIDE_PX / max(picture.size))
+    if scale < 1:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    map_image = Image.fromarray(_colour_indices(anomaly_map, calibration))
+    indices = _placed(map_image, picture.size, tuple(side * scale for side in window))
+    colours, opacities = _lookup_tables()
+    mask = indices.point([round(opacity * 255) for opacity in opacities])
+    indices.putpalette(np.rint(colours).astype(np.uint8).tobytes())
+    return Image.composite(indices.convert("RGB"), picture, mask)
+
+
+def _placed(map_image: Image.Image, size: tuple[int, int], window: tuple[float, ...]) -> Image.Image:
+    """Return the grey `map_image`, stretched over `window`, as seen through a picture of `size` (width, height)."""
+    left, top, right, bottom = window
+    map_per_x, map_per_y = map_image.width / (right - left), map_image.height / (bottom - top)
+    inner_left, inner_top = max(0, round(left)), max(0, round(top))
+    inner_right, inner_bottom = min(size[0], round(right)), min(size[1], round(bottom))
+    inner_size = (max(1, inner_right - inner_left), max(1, inner_bottom - inner_top))
+    box = (
+        max(0.0, -left * map_per_x),
+        max(0.0, -top * map_per_y),
+        min(map_image.width, (size[0] - left) * map_per_x),
+        min(map_image.height, (size[1] - top) * map_per_y),
+    )
+    placed = Image.new("L", size, 0)
+    placed.paste(map_image.resize(inner_size, Image.Resampling.BICUBIC, box=box), (inner_left, inner_top))
+    return placed
+
+
+def _colour_indices(anomaly_map: np.ndarray, calibration: Calibration) -> np.ndarray:
+    excess = map_excess(anomaly_map, calibration)
+    return np.rint(np.minimum(excess / _FULL_COLOUR_AT, 1) * 255).astype(np.uint8)
+
+
+def _lookup_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Return RGB colours (256, 3), 0 .. 255, and opacities (256,), 0 .. 1, by colour index."""
+    excess = np.linspace(0, _FULL_COLOUR_AT, 256)
+    strength = np.clip((excess - _TRANSPARENT_UP_TO) / (_FULL_COLOUR_AT - _TRANSPARENT_UP_TO), 0, 1)
+    positions = [position for position, _ in _COLOUR_STOPS]
+    colours = np.stack(
+        [np.interp(strength, positions, [colour[channel] for _, colour in _COLOUR_STOPS]) for channel in range(3)],
+        axis=1,
+    )
+    rise = np.clip((excess - _TRANSPARENT_UP_TO) / (_OPAQUE_FROM - _TRANSPARENT_UP_TO), 0, 1)
+    return colours, _STRONGEST_OPACITY * rise * rise * (3 - 2 * rise)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.errors import MetadataError
+from edge_runtime.scoring import (
+    ModelOutputs,
+    ScoreRule,
+    anomaly_maps,
+    anomaly_scores,
+    latent_distances,
+    score_components,
+)
+
+
+def random_batch(
+    count: int, size: int = 32, channels: int = 1, windows: int = 1, latent_size: int = 100
+) -> tuple[np.ndarray, ModelOutputs]:
+    random = np.random.default_rng(count)
+    latent, reconstructed = random.normal(size=(2, count, windows, windows, latent_size)).astype(np.float32)
+    inputs, reconstruction = random.uniform(-1, 1, (2, count, size, size, channels)).astype(np.float32)
+    return inputs, ModelOutputs(latent, reconstructed, reconstruction)
+
+
+def test_the_components_are_those_computed_by_hand() -> None:
+    inputs = np.array([[[[0.5], [-0.5]], [[1.0], [0.0]]]], np.float32)
+    outputs = ModelOutputs(
+        latent=np.array([[[[1.0, 2.0], [0.0, 0.0]]]], np.float32),
+        reconstructed_latent=np.array([[[[1.0, 4.0], [3.0, 1.0]]]], np.float32),
+        reconstruction=np.array([[[[0.5], [0.5]], [[0.0], [0.0]]]], np.float32),
+    )
+    # The windows' distances: mean(0, 4) = 2 and mean(9, 1) = 5; in L1 mean(0, 2) = 1 and mean(3, 1) = 2.
+    np.testing.assert_array_equal(latent_distances(outputs), [[[2.0, 5.0]]])
+    means = score_components(inputs, outputs, "mean")
+    assert {name: values.tolist() for name, values in means.items()} == {
+        "latent_l2": [3.5],
+        "latent_l1": [1.5],
+        "reconstruction_l1": [0.5],
+    }
+    highest = score_components(inputs, outputs, "max")
+    assert highest["latent_l2"].tolist() == [5.0]
+    assert highest["latent_l1"].tolist() == [2.0]
+    assert all(values.dtype == np.float32 for values in means.values())
+    rule = ScoreRule({"latent_l2": 2.0, "reconstruction_l1": 10.0})
+    assert anomaly_scores(rule, inputs, outputs).tolist() == [12.0]
+
+
+@pytest.mark.parametrize("windows", [1, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scores_and_maps_of_one_image_do_not_depend_on_its_batch(windows: int, channels: int) -> None:
+    inputs, outputs = random_batch(37, channels=channels, windows=windows)
+    assert outputs.reconstruction is not None
+    for map_source in ("reconstruction", "latent"):
+        rule = ScoreRule({"latent_l2": 1.0, "latent_l1": 0.3, "reconstruction_l1": 0.7}, map_source=map_source)
+        scores, maps = anomaly_scores(rule, inputs, outputs), anomaly_maps(rule, inputs, outputs)
+        assert scores.dtype == maps.dtype == np.float32
+        for index in range(37):
+            alone = slice(index, index + 1)
+            own = ModelOutputs(
+                outputs.latent[alone], outputs.reconstructed_latent[alone], outputs.reconstruction[alone]
+            )
+            assert anomaly_scores(rule, inputs[alone], own)[0] == scores[index]
+            np.testing.assert_array_equal(anomaly_maps(rule, inputs[alone], own)[0], maps[index])
+
+
+def test_the_reconstruction_map_is_high_where_the_pixels_differ_and_keeps_their_sum() -> None:
+    inputs = np.zeros((1, 32, 32, 3), np.float32)
+    reconstruction = inputs.copy()
+    reconstruction[0, 10, 20] = [0.9, 0.0, 0.0]
+    latent = np.zeros((1, 1, 1, 4), np.float32)
+    anomaly_map = anomaly_maps(ScoreRule(), inputs, ModelOutputs(latent, latent, reconstruction))[0]
+    assert np.unravel_index(anomaly_map.argmax(), anomaly_map.shape) == (10, 20)
+    assert anomaly_map[10, 20] == pytest.approx(0.3 * 36 / 256)  # the mean over channels times the filter's middle
+    assert anomaly_map.sum() == pytest.approx(0.3, rel=1e-5)
+    assert anomaly_map[13, 20] == 0
+
+
+def test_a_plain_difference_stays_plain_up_to_the_border() -> None:
+    inputs, latent = np.zeros((2, 9, 7, 1), np.float32), np.zeros((2, 1, 1, 4), np.float32)
+    maps = anomaly_maps(ScoreRule(), inputs, ModelOutputs(latent, latent, inputs + np.float32(0.25)))
+    assert maps.shape == (2, 9, 7)
+    np.testing.assert_allclose(maps, 0.25, rtol=1e-6)
+
+
+def test_the_latent_map_places_windows_where_they_look() -> None:
+    # 128 pixels and 13 windows: each is 32 pixels wide and 8 after the one before.
+    inputs = np.zeros((1, 128, 128, 1), np.float32)
+    latent = np.zeros((1, 13, 13, 4), np.float32)
+    reconstructed = latent.copy()
+    reconstructed[0, 2, 7] = 1.0
+    rule = ScoreRule(map_source="latent", pooling="max")
+    outputs = ModelOutputs(latent, reconstructed)
+    anomaly_map = anomaly_maps(rule, inputs, outputs)[0]
+    assert anomaly_map.shape == (128, 128)
+    rows, columns = np.nonzero(anomaly_map == anomaly_map.max())
+    assert (rows + 0.5).mean() == pytest.approx(2 * 8 + 16)
+    assert (columns + 0.5).mean() == pytest.approx(7 * 8 + 16)
+    assert anomaly_scores(rule, inputs, outputs).tolist() == [1.0]
+    assert anomaly_map.max() <= 1
+
+
+def test_one_window_gives_a_plain_latent_map() -> None:
+    inputs, outputs = random_batch(2)
+    maps = anomaly_maps(ScoreRule(map_source="latent"), inputs, outputs)
+    expected = anomaly_scores(ScoreRule(), inputs, outputs)
+    np.testing.assert_allclose(maps, np.broadcast_to(expected[:, None, None], maps.shape), rtol=1e-6)
+
+
+def test_a_rule_that_needs_the_reconstruction_says_so() -> None:
+    inputs, outputs = random_batch(1)
+    blind = ModelOutputs(outputs.latent, outputs.reconstructed_latent)
+    assert "reconstruction_l1" not in score_components(inputs, blind)
+    with pytest.raises(ValueError, match="needs the reconstruction"):
+        anomaly_scores(ScoreRule({"reconstruction_l1": 1.0}), inputs, blind)
+    with pytest.raises(ValueError, match="needs the reconstruction"):
+        anomaly_maps(ScoreRule(), inputs, blind)
+    assert ScoreRule().needs_reconstruction
+    assert not ScoreRule(map_source="latent").needs_reconstruction
+    assert ScoreRule({"latent_l2": 1, "reconstruction_l1": 1}, map_source="latent").needs_reconstruction
+
+
+def test_outputs_of_unequal_shape_are_refused() -> None:
+    latent = np.zeros((1, 1, 1, 4), np.float32)
+    with pytest.raises(ValueError, match="the same"):
+        ModelOutputs(latent, latent[..., :2])
+    with pytest.raises(ValueError, match="the same"):
+        ModelOutputs(latent[0], latent[0])
+
+
+def test_batches_are_joined_in_order() -> None:
+    _, first = random_batch(2)
+    _, second = random_batch(3)
+    joined = ModelOutputs.concatenate([first, second])
+    assert joined.latent.shape[0] == 5
+    assert joined.reconstruction is not None
+    assert second.reconstruction is not None
+    np.testing.assert_array_equal(joined.reconstruction[2:], second.reconstruction)
+    without = ModelOutputs(first.latent, first.reconstructed_latent)
+    assert ModelOutputs.concatenate([without, without]).reconstruction is None
+
+
+def test_the_rule_survives_json() -> None:
+    rule = ScoreRule({"latent_l2": 0.9, "reconstruction_l1": 0.1}, "max", "latent")
+    assert ScoreRule.from_dict(rule.to_dict()) == rule
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"components": {"magic": 1}}, "'magic' is unknown; known are latent_l2"),
+        ({"components": {}}, "one of them above 0"),
+        ({"components": {"latent_l2": 0}}, "one of them above 0"),
+        ({"components": {"latent_l2": -1}}, "numbers >= 0"),
+        ({"components": {"latent_l2": "much"}}, "finite number"),
+        ({"pooling": "median"}, "one of mean, max"),
+        ({"map_source": 3}, "a text was expected"),
+        ({"map_source": "feature"}, "one of reconstruction, latent"),
+    ],
+)
+def test_impossible_rules_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(MetadataError, match=words):
+        ScoreRule.from_dict({**ScoreRule().to_dict(), **change})
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=st.integers(1, 9), size=st.integers(1, 40), windows=st.integers(1, 6))
+def test_scores_are_finite_and_not_negative_for_any_shape(count: int, size: int, windows: int) -> None:
+    inputs, outputs = random_batch(count, size, 3, windows, 7)
+    for map_source in ("reconstruction", "latent"):
+        rule = ScoreRule(map_source=map_source)
+        scores, maps = anomaly_scores(rule, inputs, outputs), anomaly_maps(rule, inputs, outputs)
+        assert scores.shape == (count,)
+        assert maps.shape == (count, size, size)
+        assert (scores >= 0).all()
+        assert (maps >= 0).all()

@@ -1,0 +1,246 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import tfganomaly.data.folders
+from edge_runtime.errors import ImageError
+from tfganomaly.data.folders import open_folder
+from tfganomaly.errors import DataError
+
+WriteImages = Callable[..., list[Path]]
+
+
+def test_layout_is_read_with_defects_and_masks(layout_folder: Path):
+    dataset = open_folder(layout_folder, validation_fraction=0.1)
+    assert dataset.name == "brackets"
+    assert dataset.source == str(layout_folder)
+    assert (len(dataset.train), len(dataset.validation)) == (18, 2)
+    assert len(dataset.test_good) == 5
+    assert dataset.num_test_by_defect == {"crack": 4, "dent": 3}
+    assert not any(item.is_anomalous for item in dataset.train + dataset.validation)
+    crack = next(item for item in dataset.test if item.defect == "crack")
+    assert crack.name == "test/crack/part0.png"
+    assert crack.source == layout_folder / "test" / "crack" / "part0.png"
+    assert crack.mask == layout_folder / "ground_truth" / "crack" / "part0_mask.png"
+    assert dataset.warnings == ("ground_truth/dent has no masks for its 3 image(s).",)
+
+
+def test_names_are_unique_and_in_natural_order(layout_folder: Path):
+    dataset = open_folder(layout_folder)
+    names = [item.name for item in dataset.train + dataset.validation + dataset.test]
+    assert len(set(names)) == len(names)
+    numbers = [int(Path(item.name).stem.removeprefix("part")) for item in dataset.train]
+    assert numbers == sorted(numbers)
+
+
+def test_ground_truth_is_optional(layout_folder: Path):
+    shutil.rmtree(layout_folder / "ground_truth")
+    dataset = open_folder(layout_folder)
+    assert not dataset.has_masks
+    assert dataset.warnings == ()
+
+
+def test_test_part_is_optional(layout_folder: Path):
+    shutil.rmtree(layout_folder / "test")
+    dataset = open_folder(layout_folder)
+    assert dataset.test == ()
+    assert len(dataset.train) + len(dataset.validation) == 20
+
+
+def test_validation_fraction_does_not_change_the_test_part(layout_folder: Path):
+    assert open_folder(layout_folder, validation_fraction=0.5).test == open_folder(layout_folder).test
+
+
+def test_plain_folder_holds_good_images_only(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "photos", 12)
+    dataset = open_folder(tmp_path / "photos", validation_fraction=0.25)
+    assert (len(dataset.train), len(dataset.validation), dataset.test) == (9, 3, ())
+    assert dataset.warnings == ()
+
+
+def test_plain_folder_may_have_subfolders_and_says_that_all_are_good(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "monday", 4)
+    write_images(tmp_path / "tuesday", 4)
+    dataset = open_folder(tmp_path)
+    assert len(dataset.train) + len(dataset.validation) == 8
+    assert dataset.warnings == (
+        "All 8 images in 'monday', 'tuesday' are taken as good, as there is no folder 'train'.",
+    )
+
+
+def test_folder_with_nothing_but_good_is_a_plain_folder(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "good", 4)
+    dataset = open_folder(tmp_path)
+    assert len(dataset.train) + len(dataset.validation) == 4
+    assert dataset.warnings == ()
+
+
+def test_hidden_files_are_no_images(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path, 4)
+    (tmp_path / "._part0.png").write_bytes(b"resource fork")
+    dataset = open_folder(tmp_path)
+    assert len(dataset.train) + len(dataset.validation) == 4
+
+
+def expect_error(folder: Path, *parts: str) -> None:
+    with pytest.raises(DataError) as error:
+        open_folder(folder)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_missing_folder_and_a_file_are_errors(tmp_path: Path):
+    expect_error(tmp_path / "gone", "gone' is missing", "expected a folder")
+    (tmp_path / "a.png").write_bytes(b"")
+    expect_error(tmp_path / "a.png", "is a file", "expected a folder")
+
+
+def test_empty_folder_is_an_error(tmp_path: Path):
+    expect_error(tmp_path, "holds no images.", "Expected good images, or")
+
+
+def test_folder_with_other_files_only_names_them(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "report.PDF").write_text("hello")
+    expect_error(tmp_path, "holds no images, only other files (1 .pdf, 1 .txt)")
+
+
+def test_too_few_images_are_an_error(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path, 2)
+    expect_error(tmp_path, "too few good images (2)")
+
+
+def test_train_without_good_is_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "train", 5)
+    expect_error(tmp_path, "has 5 images and no folder 'good' (it has no folders)", "move them to train/good")
+
+
+def test_train_with_another_name_for_good_is_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "train" / "ok", 5)
+    expect_error(tmp_path, "has 5 images and no folder 'good' (it has 'ok')")
+
+
+def test_images_beside_and_inside_good_are_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "train" / "good", 5)
+    write_images(tmp_path / "train", 3, first=90)
+    expect_error(tmp_path, "3 images outside its folder 'good'", "train/part90.png", "test/<defect>")
+
+
+def test_defects_in_train_are_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "train" / "good", 5)
+    write_images(tmp_path / "train" / "crack", 3)
+    expect_error(tmp_path, "3 images outside its folder 'good'", "train/crack/part0.png")
+
+
+def test_empty_train_good_is_an_error(tmp_path: Path, write_images: WriteImages):
+    (tmp_path / "train" / "good").mkdir(parents=True)
+    write_images(tmp_path / "test" / "good", 3)
+    expect_error(tmp_path, "train/good' holds no images")
+
+
+def test_test_without_train_is_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "test" / "good", 3)
+    expect_error(tmp_path, "has 'test' but no 'train'")
+
+
+def test_images_directly_in_test_are_explained(layout_folder: Path, write_images: WriteImages):
+    write_images(layout_folder / "test", 2, first=50)
+    expect_error(layout_folder, "2 images outside its folders", "part50.png", "test/good or test/<defect>")
+
+
+def test_good_beside_other_folders_without_train_is_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "good", 5)
+    write_images(tmp_path / "bad", 5)
+    expect_error(tmp_path, "has 'good' and beside it 'bad', but no 'train'", f"Give '{tmp_path / 'good'}'")
+
+
+def test_good_beside_loose_images_is_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "good", 5)
+    write_images(tmp_path, 3)
+    expect_error(tmp_path, "has 'good' and beside it 3 images, but no 'train'")
+
+
+def test_capital_letters_are_explained(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "Train" / "Good", 5)
+    expect_error(tmp_path, "has a folder 'Train'", "small letters")
+
+
+def test_collection_of_data_sets_names_one_of_them(tmp_path: Path, write_images: WriteImages):
+    for name in ("bottle", "cable"):
+        write_images(tmp_path / name / "train" / "good", 3)
+    expect_error(tmp_path, "collection of 2 data sets ('bottle', 'cable')", f"'{tmp_path / 'bottle'}'")
+
+
+def test_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(folder: Path) -> list[Path]:
+        raise ImageError(f"Folder '{folder}' cannot be read: Permission denied.") from PermissionError(13)
+
+    monkeypatch.setattr(tfganomaly.data.folders, "find_images", refuse)
+    expect_error(tmp_path, "cannot be read: Permission denied")
+
+
+def test_test_without_good_is_a_warning(layout_folder: Path):
+    shutil.rmtree(layout_folder / "test" / "good")
+    dataset = open_folder(layout_folder)
+    assert any("test/good has no images" in warning for warning in dataset.warnings)
+    assert len(dataset.test) == 7
+
+
+def test_test_without_defects_is_a_warning(layout_folder: Path):
+    shutil.rmtree(layout_folder / "test" / "crack")
+    shutil.rmtree(layout_folder / "test" / "dent")
+    shutil.rmtree(layout_folder / "ground_truth")
+    dataset = open_folder(layout_folder)
+    assert dataset.warnings == ("The test part has no defective images: only the false alarm rate can be measured.",)
+
+
+def test_empty_defect_folder_is_a_warning(layout_folder: Path):
+    (layout_folder / "test" / "scratch").mkdir()
+    assert "test/scratch has no images and is left out." in open_folder(layout_folder).warnings
+
+
+def test_images_beside_train_are_ignored_with_a_warning(layout_folder: Path):
+    Image.new("L", (8, 8)).save(layout_folder / "preview.png")
+    warnings = open_folder(layout_folder).warnings
+    assert any("1 image(s) beside the folder 'train' are ignored, such as 'preview.png'" in line for line in warnings)
+
+
+def test_blocks_file_keeps_photographs_of_one_part_together(tmp_path: Path, write_images: WriteImages):
+    images = write_images(tmp_path, 60)
+    # exposure first in the name, tile second: neighbours in the order of names show different tiles
+    tile = {path.name: number % 10 for number, path in enumerate(images)}
+    lines = ["file,block", *(f"{name},{block}" for name, block in tile.items())]
+    (tmp_path / "blocks.csv").write_text("\n".join(lines))
+    dataset = open_folder(tmp_path, validation_fraction=0.2)
+    held_back = {tile[item.name] for item in dataset.validation}
+    assert len(dataset.validation) == 12
+    assert len(held_back) == 2
+    assert not held_back & {tile[item.name] for item in dataset.train}
+
+
+def test_blocks_file_that_is_not_understood_is_a_warning(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path, 20)
+    (tmp_path / "blocks.csv").write_text("name;group\npart0.png;1\n")
+    dataset = open_folder(tmp_path)
+    assert dataset.warnings == ("blocks.csv is not used (no column 'file'); expected the columns 'file' and 'block'.",)
+    assert len(dataset.validation) == 2
+
+
+def test_block_on_both_sides_of_the_given_split_is_a_warning(layout_folder: Path):
+    (layout_folder / "blocks.csv").write_text("file,block\ntrain/good/part0.png,7\ntest/good/part0.png,7\n")
+    assert any("1 block(s) of blocks.csv stand in both" in line for line in open_folder(layout_folder).warnings)
+
+
+def test_magnetic_tiles_have_the_published_numbers(magnetic_tiles: Path):
+    dataset = open_folder(magnetic_tiles)
+    assert len(dataset.train) + len(dataset.validation) == 765
+    assert 76 <= len(dataset.validation) <= 100  # whole blocks, so not exactly a tenth
+    assert len(dataset.test_good) == 187
+    assert dataset.num_test_by_defect == {"blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
+    assert all(item.mask is not None for item in dataset.test_anomalous)
+    assert dataset.warnings == ()

@@ -1,0 +1,185 @@
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import OutputError
+from tfganomaly.data.items import ImageItem
+from tfganomaly.evaluation.evaluate import evaluate
+from tfganomaly.evaluation.gallery import choose_images, draw_contour
+from tfganomaly.evaluation.report import render_report, write_report
+from tfganomaly.evaluation.report_text import headline_tiles
+
+VOID_TAGS = {"meta", "img", "source", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects tags and visible text, and checks that every tag is closed by its own end tag."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.texts, self.sources = [], [], [], []
+        self.feed(html)
+        assert self.open == []
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "srcset", "href")]
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def result(parts, scorer):
+    return evaluate(scorer, parts)
+
+
+def test_the_report_folder_holds_page_metrics_and_plots(result, scorer, tmp_path):
+    report = write_report(tmp_path / "a" / "report", result, scorer)
+    names = sorted(str(path.relative_to(tmp_path / "a" / "report")) for path in report.parent.rglob("*.*"))
+    assert names == [
+        "metrics.json",
+        "plots/per_defect.png",
+        "plots/roc.png",
+        "plots/score_histogram.png",
+        "report.html",
+    ]
+    assert json.loads((report.parent / "metrics.json").read_text("utf-8")) == result.to_dict()
+    # Twice into the same folder is the usual case.
+    assert write_report(report.parent, result, scorer) == report
+
+
+def test_the_page_is_self_contained_and_small(result, scorer):
+    html = render_report(result, scorer)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert page.sources
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "prefers-color-scheme: dark" in html
+    assert 'name="viewport"' in html
+    assert len(html) < 2_000_000
+
+
+def test_the_page_says_what_was_measured_and_what_it_means(result, scorer):
+    text = Page(render_report(result, scorer)).text
+    assert f"{result.image_auroc:.3f}" in text
+    assert f"{result.aupro:.3f}" in text
+    assert f"call {result.at_threshold.false_alarms} of 12 good images anomalous" in text
+    assert "share that would be pulled out for nothing" in text
+    for name in ("Mean grey", "Contrast", "File size", "Image width", "Image height"):
+        assert name in text
+    assert "Only 12 good and 14 anomalous images were tested" in text
+
+
+def test_a_shortcut_that_beats_the_model_is_a_visible_warning(result, scorer):
+    assert "A shortcut does as well" not in Page(render_report(replace(result, image_auroc=1.1), scorer)).text
+    page = Page(render_report(replace(result, image_auroc=0.4), scorer))
+    assert "A shortcut does as well as this model" in page.text
+    assert "no evidence that the model sees the defects" in page.text
+
+
+def test_figures_that_are_not_defined_are_said_in_words(parts, scorer):
+    plain = evaluate(scorer, replace(parts, test=()))
+    page = Page(render_report(plain, scorer))
+    assert "not defined" in page.text
+    assert "None" not in page.text
+    assert "nan" not in page.text.lower().split()
+    assert "a baseline needs both good and anomalous images" in page.text
+    assert "how many defects it finds is not known" in page.text
+    tiles = {tile.label: tile for tile in headline_tiles(plain)}
+    assert tiles["AUROC"].note == "needs good and anomalous images"
+    assert tiles["AUPRO"].note == "needs masks of the defects"
+    assert tiles["False alarm rate"].is_defined
+    only_defects = evaluate(scorer, replace(parts, test=parts.test_anomalous))
+    assert "how many false alarms it gives is not known" in Page(render_report(only_defects, scorer)).text
+
+
+def test_names_from_the_disk_cannot_inject_markup(parts, scorer):
+    evil = "<script>alert(1)</script>"
+    items = tuple(
+        replace(item, name=f"{evil}/{index}", defect=evil if item.is_anomalous else "good")
+        for index, item in enumerate(parts.test)
+    )
+    result = evaluate(scorer, replace(parts, name=evil, test=items))
+    result = replace(result, unreadable=((evil, evil),), warnings=(evil,))
+    html = render_report(result, scorer)
+    assert "<script" not in html
+    assert evil in Page(html).text
+
+
+def test_unreadable_images_are_listed(result, scorer):
+    page = Page(render_report(replace(result, unreadable=(("test/x.png", "is empty"),)), scorer))
+    assert "Images that could not be read" in page.text
+    assert "test/x.png : is empty" in page.text
+
+
+def test_cards_show_input_reconstruction_and_heatmap(result, scorer, parts, make_scorer):
+    html = render_report(result, scorer, images_per_section=1)
+    captions = re.findall(r"<figcaption>(\w+)</figcaption>", html)
+    assert captions[:3] == ["input", "reconstruction", "heatmap"]
+    latent_only = make_scorer(with_reconstruction=False).calibrated_on(parts.validation)
+    html = render_report(evaluate(latent_only, parts), latent_only, images_per_section=1)
+    assert re.findall(r"<figcaption>(\w+)</figcaption>", html)[:2] == ["input", "heatmap"]
+
+
+def test_galleries_are_ordered_by_score(result):
+    choices = {choice.title: [image.score for image in choice.images] for choice in choose_images(result, 3)}
+    found = [image.score for image in result.images if image.item.is_anomalous and image.is_called_anomalous]
+    assert choices["Defects found"] == sorted(found, reverse=True)[:3]
+    good = [image.score for image in result.images if not image.item.is_anomalous]
+    assert choices["Calmest good images"] == sorted(good)[:3]
+
+
+def test_galleries_show_the_closest_calls_when_nothing_went_wrong(result):
+    images = tuple(replace(image, is_called_anomalous=image.item.is_anomalous) for image in result.images)
+    choices = {choice.title: choice for choice in choose_images(replace(result, images=images), 2)}
+    assert "No defect was missed" in choices["Defects closest to being missed"].explanation
+    assert "There was no false alarm" in choices["Good images closest to a false alarm"].explanation
+    assert "Defects missed" not in choices
+    turned = tuple(replace(image, is_called_anomalous=not image.item.is_anomalous) for image in result.images)
+    titles = [choice.title for choice in choose_images(replace(result, images=turned), 2)]
+    assert titles == ["Defects missed", "False alarms"]
+
+
+def test_the_contour_lies_around_the_defect_and_leaves_it_visible():
+    mask = np.zeros((20, 20), bool)
+    mask[8:12, 8:12] = True
+    drawn = np.asarray(draw_contour(Image.new("RGB", (20, 20), (100, 100, 100)), mask))
+    assert (drawn[mask] == 100).all()
+    assert tuple(drawn[6, 9]) == (0, 229, 255)
+    assert (drawn[0] == 100).all()
+
+
+def test_tiny_colour_arrays_are_drawn(make_scorer):
+    generator = np.random.default_rng(0)
+    items = tuple(
+        ImageItem(f"test/{index}", generator.integers(0, 255, (28, 28, 3), dtype=np.uint8), index > 3, "dot")
+        for index in range(8)
+    )
+    scorer = make_scorer(channels=3, resize_rule="crop")
+    from tfganomaly.data.items import InspectionDataset
+
+    dataset = InspectionDataset("arrays", "mnist:8", (), items[:4], items)
+    result = evaluate(scorer.calibrated_on(items[:4]), dataset)
+    assert "not measurable" in Page(render_report(result, scorer)).text
+
+
+def test_a_report_that_cannot_be_written_is_one_clear_error(result, scorer, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="Cannot write"):
+        write_report(tmp_path / "file", result, scorer)

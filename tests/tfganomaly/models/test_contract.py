@@ -1,0 +1,79 @@
+"""The contract that every model in the registry obeys; a new model is one more line in MODEL_NAMES."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="the train extra is not installed")
+
+from edge_runtime.scoring import ScoreRule, anomaly_scores  # noqa: E402
+from tfganomaly.models.contract import AnomalyModel  # noqa: E402
+from tfganomaly.models.registry import create_model  # noqa: E402
+from tfganomaly.options import MODEL_NAMES, ModelOptions  # noqa: E402
+
+TINY = ModelOptions(channels=1, latent_size=8, generator_width=4, discriminator_width=4)
+
+
+def random_images(count=8, channels=1):
+    return np.random.default_rng(0).uniform(-1, 1, (count, 32, 32, channels)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=MODEL_NAMES)
+def trained_model(request):
+    keras.utils.set_random_seed(1)
+    model = create_model(request.param, TINY)
+    model.prepare_training(learning_rate=1e-3, beta_1=0.5, seed=1, xla=False)
+    images = random_images()
+    model.losses_by_step = [
+        {name: float(value) for name, value in model.train_on_batch(images, return_dict=True).items()}
+        for _ in range(40)
+    ]
+    return model
+
+
+def test_steps_lower_the_loss(trained_model):
+    first, last = trained_model.losses_by_step[0], trained_model.losses_by_step[-1]
+    # train_on_batch reports running means, so the last loss itself is lower still.
+    assert last["generator_loss"] < 0.9 * first["generator_loss"]
+    assert all(np.isfinite(list(losses.values())).all() for losses in trained_model.losses_by_step)
+
+
+def test_scores_follow_from_the_outputs_by_the_shared_rule(trained_model):
+    images = random_images()
+    outputs = trained_model.model_outputs(images)
+    assert outputs.latent.shape == outputs.reconstructed_latent.shape == (8, 1, 1, 8)
+    assert outputs.reconstruction.shape == images.shape
+    assert np.abs(outputs.reconstruction).max() <= 1
+    rule = ScoreRule({"latent_l2": 1.0, "reconstruction_l1": 0.5})
+    assert np.array_equal(trained_model.score(images, rule), anomaly_scores(rule, images, outputs))
+    assert trained_model.score(images).shape == (8,)
+
+
+def test_a_score_does_not_depend_on_the_batch(trained_model):
+    images = random_images()
+    alone = np.concatenate([trained_model.score(images[i : i + 1]) for i in range(8)])
+    np.testing.assert_allclose(alone, trained_model.score(images), rtol=1e-4)
+
+
+def test_saved_and_loaded_model_gives_equal_scores(trained_model, tmp_path):
+    trained_model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert isinstance(loaded, AnomalyModel)
+    assert loaded.options == trained_model.options
+    assert np.array_equal(loaded.score(random_images()), trained_model.score(random_images()))
+
+
+def test_inference_graph_is_flat_and_gives_the_same_outputs(trained_model):
+    graph = trained_model.inference_graph()
+    assert not [layer.name for layer in graph.layers if isinstance(layer, keras.Model)]
+    assert graph.inputs[0].shape[1:] == trained_model.image_shape
+    images = random_images()
+    outputs = trained_model.model_outputs(images)
+    for ours, theirs in zip(
+        graph(images, training=False), (outputs.latent, outputs.reconstructed_latent, outputs.reconstruction), strict=True
+    ):
+        np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+
+
+def test_channels_must_be_decided_before_a_model_is_built():
+    with pytest.raises(ValueError, match="channels"):
+        create_model("ganomaly", ModelOptions())

@@ -1,0 +1,63 @@
+import dataclasses
+
+import pytest
+
+from tfganomaly.errors import OptionError
+from tfganomaly.options import MODEL_NAMES, ModelOptions, TrainingOptions, resolve_options
+
+
+def test_defaults_are_those_of_the_paper():
+    training, model = resolve_options("paper", {})
+    assert (model.image_size, model.latent_size, model.generator_width) == (32, 100, 64)
+    weights = (model.adversarial_loss_weight, model.contextual_loss_weight, model.latent_loss_weight)
+    assert weights == (1.0, 50.0, 1.0)
+    assert (training.epochs, training.batch_size, training.learning_rate, training.beta_1) == (15, 64, 2e-4, 0.5)
+
+
+def test_given_values_override_and_none_does_not():
+    training, model = resolve_options("paper", {"epochs": 3, "image_size": None, "generator_width": 8})
+    assert (training.epochs, model.image_size, model.generator_width) == (3, 32, 8)
+
+
+@pytest.mark.parametrize("size", [48, 16, 0, 33])
+def test_an_image_size_that_is_no_power_of_two_from_32_is_refused(size):
+    with pytest.raises(OptionError, match="--image-size"):
+        ModelOptions(image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("channels", 2), ("latent_size", 0), ("generator_width", 7), ("latent_loss_weight", -1.0), ("extra_layers", 1.5)],
+)
+def test_an_impossible_model_option_is_refused_with_its_flag(name, value):
+    with pytest.raises(OptionError, match="--" + name.replace("_", "-")):
+        ModelOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("validation_fraction", 0.9), ("false_alarm_rate", 0.0), ("resize_rule", "squash"), ("xla", 1)],
+)
+def test_an_impossible_training_option_is_refused_with_its_flag(name, value):
+    with pytest.raises(OptionError, match="--" + name.replace("_", "-")):
+        TrainingOptions(**{name: value})
+
+
+def test_an_unknown_option_or_recipe_is_refused():
+    with pytest.raises(OptionError, match="colour"):
+        resolve_options("paper", {"colour": 1})
+    with pytest.raises(OptionError, match="--recipe"):
+        resolve_options("magic", {})
+
+
+def test_every_option_says_what_it_does_and_names_are_unique():
+    fields = [*dataclasses.fields(ModelOptions), *dataclasses.fields(TrainingOptions)]
+    assert all(len(field.metadata["help"]) > 10 for field in fields)
+    assert len({field.name for field in fields}) == len(fields)
+
+
+def test_each_model_name_has_a_class():
+    pytest.importorskip("keras", reason="the train extra is not installed")
+    from tfganomaly.models.registry import MODEL_CLASSES
+
+    assert set(MODEL_NAMES) == set(MODEL_CLASSES)

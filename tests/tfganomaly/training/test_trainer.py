@@ -1,0 +1,201 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow", reason="the train extra is not installed")
+
+from edge_runtime.preprocessing import prepare_image, scale_pixels  # noqa: E402
+from edge_runtime.scoring import anomaly_scores  # noqa: E402
+from tfganomaly.errors import OptionError, RunError, TrainingError  # noqa: E402
+from tfganomaly.training.observer import TrainingObserver  # noqa: E402
+from tfganomaly.training.run import load_run  # noqa: E402
+from tfganomaly.training.run_folder import RunFolder  # noqa: E402
+from tfganomaly.training.trainer import train  # noqa: E402
+
+TINY = {
+    "generator_width": 4,
+    "discriminator_width": 4,
+    "latent_size": 8,
+    "batch_size": 8,
+    "epochs": 3,
+    "validation_fraction": 0.2,
+    "xla": False,
+}
+
+
+class Recorder(TrainingObserver):
+    def __init__(self):
+        self.messages, self.progress, self.read = [], [], []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def reading_images(self, done, total):
+        self.read.append((done, total))
+
+    def training(self, progress):
+        self.progress.append(progress)
+
+
+@pytest.fixture(scope="module")
+def finished(good_folder, tmp_path_factory):
+    """A finished run, what it told on the way and its summary."""
+    recorder = Recorder()
+    path = tmp_path_factory.mktemp("runs") / "parts"
+    summary = train(str(good_folder), path, "paper", TINY, observer=recorder)
+    return path, recorder, summary
+
+
+def test_a_run_holds_what_is_promised(finished):
+    path, recorder, summary = finished
+    folder = RunFolder(path)
+    manifest = folder.read_manifest()
+    assert manifest["status"] == "finished"
+    assert (manifest["num_train"], manifest["num_validation"], manifest["epochs"]) == (32, 8, 3)
+    assert len(manifest["data_fingerprint"]) == 64
+    assert {"tensorflow", "keras", "numpy", "tfganomaly"} <= set(manifest["versions"])
+    assert len(list(folder.samples.glob("epoch-*.png"))) == 3
+    assert list(folder.tensorboard.rglob("events.out.*"))
+    assert [epoch["epoch"] for epoch in folder.read_history()] == [1, 2, 3]
+    assert (summary.epochs, summary.num_train, summary.unreadable) == (3, 32, ())
+    assert str(path) in summary.text()
+    assert recorder.read[-1] == (8, 8)
+    assert [p.epoch for p in recorder.progress if p.epoch_done] == [1, 2, 3]
+
+
+def test_the_run_scores_images_as_the_shared_code_does(finished, good_folder):
+    run = load_run(finished[0])
+    paths = sorted(good_folder.iterdir())[:5]
+    pixels = np.stack([prepare_image(path, run.preprocessing) for path in paths])
+    outputs = run.model_outputs(pixels)
+    scores = anomaly_scores(run.score_rule, scale_pixels(pixels), outputs)
+    np.testing.assert_allclose(scores, run.model.score(scale_pixels(pixels)), rtol=1e-6)
+    assert run.calibration.num_images == 8
+    assert run.calibration.score_min <= run.threshold <= run.calibration.score_max
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, good_folder, tmp_path):
+    train(str(good_folder), tmp_path / "again", "paper", TINY)
+    first, again = load_run(finished[0]).model.get_weights(), load_run(tmp_path / "again").model.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    train(str(good_folder), tmp_path / "other", "paper", {**TINY, "seed": 1})
+    other = load_run(tmp_path / "other").model.get_weights()
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finished, good_folder, tmp_path):
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items() if name != "xla"]
+    command = [sys.executable, "-m", "tfganomaly", "train", str(good_folder), "--run", str(tmp_path / "killed")]
+    history = tmp_path / "killed" / "history.jsonl"
+    root = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen([*command, *options, "--no-xla"], cwd=root, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not history.is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the training ended before it could be killed"
+    with pytest.raises(RunError, match="not finished"):
+        load_run(tmp_path / "killed")
+
+    summary = train(str(good_folder), tmp_path / "killed", resume=True)
+    assert summary.epochs == 3
+    uninterrupted, resumed = load_run(finished[0]), load_run(tmp_path / "killed")
+    for expected, weights in zip(uninterrupted.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, weights)
+    assert resumed.threshold == uninterrupted.threshold
+    assert not [name for name in os.listdir(tmp_path / "killed" / "checkpoint") if ".part" in name]
+
+
+def test_a_finished_run_can_be_given_more_epochs_but_no_other_option(good_folder, tmp_path):
+    train(str(good_folder), tmp_path / "longer", "paper", {**TINY, "epochs": 1})
+    with pytest.raises(OptionError, match="--learning-rate"):
+        train(str(good_folder), tmp_path / "longer", "paper", {"learning_rate": 0.5}, resume=True)
+    with pytest.raises(RunError, match="begun with the data"):
+        train("elpv", tmp_path / "longer", resume=True)
+    assert train(str(good_folder), tmp_path / "longer", "paper", {"epochs": 2}, resume=True).epochs == 2
+
+
+def test_changed_training_images_are_noticed_at_resume(good_folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in good_folder.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    train(str(data), tmp_path / "run", "paper", {**TINY, "epochs": 1})
+    for path in data.iterdir():
+        Image.new("L", (48, 48), 77).save(path)
+    with pytest.raises(RunError, match="have changed"):
+        train(str(data), tmp_path / "run", "paper", {"epochs": 2}, resume=True)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_advice(good_folder, tmp_path):
+    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+        train(str(good_folder), tmp_path / "nan", "paper", {**TINY, "learning_rate": 1e30})
+    with pytest.raises(RunError, match="not finished"):
+        load_run(tmp_path / "nan")
+
+
+def test_early_stopping_keeps_the_best_epoch_without_labels(good_folder, tmp_path):
+    recorder = Recorder()
+    options = {**TINY, "epochs": 60, "early_stop_patience": 2, "learning_rate": 0.01}
+    summary = train(str(good_folder), tmp_path / "early", "paper", options, observer=recorder)
+    history = RunFolder(tmp_path / "early").read_history()
+    losses = [epoch["val_generator_loss"] for epoch in history]
+    best = int(np.argmin(losses)) + 1
+    assert summary.epochs == best + 2 < 60
+    assert any(f"epoch {best}," in message for message in recorder.messages)
+    resumed = train(str(good_folder), tmp_path / "early", resume=True)
+    assert resumed.epochs == summary.epochs
+
+
+def test_unreadable_images_are_named_and_left_out(good_folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in good_folder.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    (data / "part_005.png").write_bytes(b"")
+    recorder = Recorder()
+    summary = train(str(data), tmp_path / "run", "paper", {**TINY, "epochs": 1}, observer=recorder)
+    assert [name for name, _ in summary.unreadable] == ["part_005.png"]
+    assert any("part_005.png" in message for message in recorder.messages)
+    assert "1 images that could not be read" in summary.text()
+
+
+def test_an_existing_run_folder_is_refused(finished, good_folder, tmp_path):
+    with pytest.raises(RunError, match="--resume"):
+        train(str(good_folder), finished[0], "paper", TINY)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="not made by train"):
+        train(str(good_folder), tmp_path, "paper", TINY)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_half_written_and_foreign_run_folders_are_one_clear_error(tmp_path):
+    with pytest.raises(RunError, match="no run folder"):
+        load_run(tmp_path / "nothing")
+    with pytest.raises(RunError, match=r"no config\.json"):
+        load_run(tmp_path)
+    for text in ("{", "[]", json.dumps({"format_version": 1})):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(RunError, match="damaged"):
+            load_run(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(RunError, match="Upgrade"):
+        load_run(tmp_path)
+
+
+def test_a_damaged_model_file_is_one_clear_error(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished[0], tmp_path / "run")
+    (tmp_path / "run" / "model.keras").write_bytes(b"PK no model")
+    with pytest.raises(RunError, match="cannot be loaded"):
+        load_run(tmp_path / "run").model  # noqa: B018 - the property loads it
