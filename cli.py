@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.errors import TfganomalyError
 from edge_runtime.version import __version__
 from tfganomaly.options import DEFAULT_RECIPE, RECIPES
 from tfganomaly.terminal import BAD_INPUT_EXIT_CODE, OneLineErrors, options_from, progress_bar, stage_progress
 
 if TYPE_CHECKING:
     from edge_runtime.detector import AnomalyDetector
-    from tfganomaly.evaluation.scorer import Scorer
+    from tfganomaly.data.items import InspectionDataset
+    from tfganomaly.training.run import TrainedRun
 
 ANOMALY_FOUND_EXIT_CODE = 1
 
@@ -125,12 +125,13 @@ def evaluate(
 ) -> None:
     """Measure how well a run or an exported model tells good from defective.
 
-    RUN_OR_TFLITE is a folder that train wrote or a file that export wrote: the same command on both compares float with
-    int8. DATA is what train takes; its test part is scored (test/good and test/DEFECT, with ground_truth masks where
-    there are any). Of a plain folder all images count as good.
+    RUN_OR_TFLITE is a folder that train wrote or a file that export wrote: the same command on both compares float
+    with int8. DATA is what train takes; its test part is scored (test/good and test/DEFECT, with ground_truth masks
+    where there are any). Of a plain folder of good images the held-back part is scored, which tells the false alarm
+    rate and nothing else.
 
-    Trivial scores (mean grey, contrast, file size, image size) are measured beside, so that nobody believes a model that
-    only measures brightness.
+    Trivial scores (mean grey, contrast, file size, image size) are measured beside, so that nobody believes a model
+    that only measures brightness.
 
     \b
     Example:
@@ -144,15 +145,18 @@ def evaluate(
 
     opened = _open_scorer(scorer, threads)
     dataset = _dataset_for(opened, data, archive)
+    if threshold is not None:
+        opened.threshold = threshold
     with progress_bar("scoring") as progress:
-        result = evaluate_scorer(opened, dataset, threshold=threshold, progress=progress)
+        result = evaluate_scorer(opened, dataset, progress)
     if json_path:
         _write_json(json_path, result.to_dict())
+    report_path = None
     if report:
         from tfganomaly.evaluation.report import write_report
 
-        write_report(result, report)
-    click.echo("\n".join(summary_lines(result, report)))
+        report_path = write_report(report, result, opened)
+    click.echo("\n".join(summary_lines(result, report_path)))
 
 
 @main.command()
@@ -205,33 +209,38 @@ def inspect(
 ) -> None:
     """Judge images with an exported model.
 
-    MODEL is a file that export wrote; IMAGES are files or folders. Each image gets a raw score (higher is more anomalous),
-    a normalised score (0.5 is the most unusual good image that calibration saw) and a verdict by the threshold. A file
-    that cannot be read is named and counted; the others are judged all the same.
+    MODEL is a file that export wrote; IMAGES are files or folders. Each image gets a raw score (higher is more
+    anomalous), a normalised score (0.5 is the most unusual good image that calibration saw) and a verdict by the
+    threshold. A file that cannot be read is named and counted; the others are judged all the same.
 
     \b
     Example:
       tfganomaly inspect parts.tflite new_photos/ --heatmaps heatmaps --format json
     """
+    from edge_runtime.detector import AnomalyDetector
     from edge_runtime.image_files import find_images
-    from edge_runtime.inspection import inspect_images
+    from edge_runtime.inspection import HeatmapFolder, inspect_images
+    from edge_runtime.text_output import INSPECTION_HEADER, inspection_line
 
-    detector = _open_detector(model, threads, threshold)
+    detector = AnomalyDetector(model, threshold=threshold, num_threads=threads)
     paths = find_images(images)
-    results = []
-    for result in inspect_images(detector, paths, heatmap_folder=heatmaps):
-        results.append((result.error is not None, bool(result.is_anomaly)))
-        if result.error is not None and len(paths) == 1:
-            raise TfganomalyError(result.error)
-        click.echo(json.dumps(result.to_dict()) if output_format == "json" else result.line())
-    unreadable = sum(failed for failed, _ in results)
-    anomalous = sum(found for _, found in results)
+    heatmap_folder = HeatmapFolder(heatmaps) if heatmaps else None
+    if output_format == "table":
+        click.echo(INSPECTION_HEADER)
+    anomalous = unreadable = 0
+    for result in inspect_images(detector, paths, with_map=heatmap_folder is not None):
+        click.echo(json.dumps(result.to_record()) if output_format == "json" else inspection_line(result))
+        if heatmap_folder is not None:
+            heatmap_folder.write(detector, result)
+        unreadable += result.detection is None
+        anomalous += result.detection is not None and result.detection.is_anomaly
+    good = len(paths) - unreadable - anomalous
     click.echo(
-        f"{len(results)} images: {len(results) - unreadable - anomalous} good, {anomalous} anomalous, "
-        f"{unreadable} unreadable; threshold {detector.threshold:.6g}",
+        f"{len(paths)} images: {good} good, {anomalous} anomalous, {unreadable} unreadable; "
+        f"threshold {detector.threshold:.6g}",
         err=True,
     )
-    if unreadable == len(results):
+    if unreadable == len(paths):
         raise SystemExit(BAD_INPUT_EXIT_CODE)
     if fail_on_anomaly and anomalous:
         raise SystemExit(ANOMALY_FOUND_EXIT_CODE)
@@ -259,14 +268,14 @@ def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, th
     """
     from edge_runtime.detector import calibrate_artefact
     from edge_runtime.image_files import find_images
+    from edge_runtime.text_output import calibration_text
 
+    images = find_images(good_folder)
     with progress_bar("scoring good images") as progress:
-        done = calibrate_artefact(
-            model, find_images([good_folder]), false_alarm_rate, num_threads=threads, progress=progress
-        )
-    for name, reason in done.unreadable:
-        click.echo(f"left out {name}: {reason}", err=True)
-    click.echo(done.text())
+        done = calibrate_artefact(model, images, false_alarm_rate, progress, num_threads=threads)
+    for _, reason in done.unreadable:
+        click.echo(f"left out: {reason}", err=True)
+    click.echo(calibration_text(done, len(images)))
 
 
 @main.command()
@@ -285,11 +294,13 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int) -> N
       tfganomaly benchmark parts.tflite --threads 2
     """
     from edge_runtime.benchmark import measure
+    from edge_runtime.text_output import benchmark_text
 
-    result = measure(model, num_threads=threads, runs=runs)
+    with progress_bar("timing") as progress:
+        result = measure(model, num_threads=threads, runs=runs, progress=progress)
     if json_path:
         _write_json(json_path, result.to_dict())
-    click.echo(result.text())
+    click.echo(benchmark_text(result))
 
 
 @main.command()
@@ -298,17 +309,23 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int) -> N
 def info(model: Path, output_format: str) -> None:
     """Show what is in an exported model.
 
-    Its metadata (input, score rule, threshold and how it was chosen, figures of the export), the operations with counts,
-    the types of all tensors, and the inputs and outputs with their quantization.
+    Its metadata (input, score rule, threshold and how it was chosen, figures of the export), the operations with
+    counts, the types of all tensors, and the inputs and outputs with their quantization.
 
     \b
     Example:
       tfganomaly info parts.tflite --format json
     """
-    from edge_runtime.artefact_info import describe_artefact
+    from edge_runtime.artefact import read_artefact
+    from edge_runtime.flatbuffer import inspect_flatbuffer
+    from edge_runtime.text_output import info_record, info_text
 
-    description = describe_artefact(model)
-    click.echo(json.dumps(description.to_dict()) if output_format == "json" else description.text())
+    artefact = read_artefact(model)
+    inspection = inspect_flatbuffer(artefact.flatbuffer, name=f"'{model}'")
+    if output_format == "json":
+        click.echo(json.dumps(info_record(artefact.metadata, inspection)))
+    else:
+        click.echo(info_text(artefact.metadata, inspection))
 
 
 @main.command()
@@ -337,26 +354,22 @@ def demo(output: Path) -> None:
     click.echo(run_demo(output))
 
 
-def _open_detector(model: Path, threads: int, threshold: float | None = None) -> AnomalyDetector:
-    from edge_runtime.detector import AnomalyDetector
-
-    return AnomalyDetector(model, threshold=threshold, num_threads=threads)
-
-
-def _open_scorer(path: Path, threads: int) -> Scorer:
+def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:
     """A run where a folder is named, else an artefact."""
     if path.is_dir():
         from tfganomaly.extras import require_extra
         from tfganomaly.training.run import load_run
 
-        require_extra("train")
         run = load_run(path)
+        require_extra("train")
         _quiet_tensorflow_from_now_on()
         return run
-    return _open_detector(path, threads)
+    from edge_runtime.detector import AnomalyDetector
+
+    return AnomalyDetector(path, num_threads=threads)
 
 
-def _dataset_for(scorer: Scorer, data: str, archive: Path | None) -> Any:
+def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path | None) -> InspectionDataset:
     """The data with the split that the scorer was trained on, so that nothing it has learnt is in the test part."""
     from tfganomaly.data.sources import open_dataset
 

@@ -39,7 +39,7 @@ def disturb_images(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             inside = (u / along) ** 2 + (v / across) ** 2 < 1
             if rng.random() < 0.5:
                 other = images[rng.integers(len(images))]
-                image[inside] = other[::-1, ::-1][inside]  # turned by half a circle: fits any aspect ratio
+                image[inside] = other[::-1, ::-1][inside]  # half a turn, which fits any aspect ratio
             else:
                 step = rng.uniform(*_BRIGHTNESS_STEP_RANGE) * rng.choice([-1.0, 1.0])
                 image[inside] = np.clip(image[inside] + step, -1.0, 1.0)

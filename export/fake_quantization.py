@@ -27,7 +27,6 @@ _Quantizer = tfmot.quantization.keras.quantizers.Quantizer
 
 # They only move numbers, so their output has the scale of their input.
 _MOVING_LAYERS = (tf_keras.layers.Flatten, tf_keras.layers.Reshape)
-_INPUT_QUANTIZER = "quantize_layer"
 _PREFIX = "quant_"
 
 
@@ -44,12 +43,13 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
         must lie in [-1, 127/128].
     """
     custom_objects = {kind.__name__: kind for kind in (LayerQuantization, KernelQuantizer, RangeQuantizer)}
+    tf_keras.backend.reset_uids()  # tfmot numbers its input layer, and names are part of the file's bytes
     with tfmot.quantization.keras.quantize_scope(custom_objects):
         annotated = tf_keras.models.clone_model(graph.model, clone_function=_annotate)
         annotated.set_weights(graph.model.get_weights())
         quantized = tfmot.quantization.keras.quantize_apply(annotated, quantized_layer_name_prefix=_PREFIX)
     for layer in quantized.layers:
-        if layer.name == _INPUT_QUANTIZER:
+        if hasattr(layer, "quantizer_vars"):  # tfmot's layer after the input
             _assign(layer.quantizer_vars, ActivationRange(-1.0, LARGEST_INT8_PIXEL))
         elif getattr(layer, "_output_quantizers", None):
             _assign(layer._output_quantizer_vars, ranges[layer.name.removeprefix(_PREFIX)])

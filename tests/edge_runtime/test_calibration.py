@@ -55,7 +55,7 @@ def test_scores_that_give_no_threshold_are_refused() -> None:
     with pytest.raises(CalibrationError, match="2 of 3 scores are not finite"):
         calibrate(np.array([1.0, math.nan, math.inf]), MAPS)
     for rate in (0, 1, -0.1, 1.5, math.nan):
-        with pytest.raises(CalibrationError, match="such as 0.01"):
+        with pytest.raises(CalibrationError, match=r"such as 0\.01"):
             calibrate(np.array([1.0, 2.0]), MAPS, rate)
 
 

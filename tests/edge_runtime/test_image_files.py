@@ -35,7 +35,7 @@ def test_nothing_to_find_is_a_clear_error(tmp_path: Path) -> None:
     touch(tmp_path / "a.txt", tmp_path / "b.csv")
     with pytest.raises(ImageError, match=r"holds no images, only 2 other file\(s\)"):
         find_images([tmp_path])
-    with pytest.raises(ImageError, match="'.*none' does not exist"):
+    with pytest.raises(ImageError, match=r"'.*none' does not exist"):
         find_images(tmp_path / "none")
     with pytest.raises(ImageError, match="No image was given"):
         find_images([])

@@ -13,8 +13,14 @@ from scipy import ndimage
 
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError
-from edge_runtime.heatmap import heatmap, heatmap_overlay
-from edge_runtime.preprocessing import prepare_image, read_image, scale_pixels, unscale_pixels
+from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.preprocessing import (
+    Preprocessing,
+    prepare_image,
+    read_image,
+    scale_pixels,
+    unscale_pixels,
+)
 from edge_runtime.scoring import anomaly_maps
 from tfganomaly.evaluation.masks import read_mask, resize_mask
 from tfganomaly.evaluation.projection import to_picture
@@ -126,10 +132,13 @@ def build_gallery(result: EvaluationResult, scorer: Scorer, images_per_section: 
 
 
 def colour_scale(calibration: Calibration) -> str:
-    """Returns the heatmap's colours from calm to three times what good images show, as a data URI."""
+    """Returns the heatmap's colours on grey, from calm to twice the highest of good images, as a data URI."""
+    width, height = 240, 12
     good_range = calibration.map_high - calibration.map_low
-    ramp = np.linspace(calibration.map_low, calibration.map_low + 3 * good_range, 240, dtype=np.float32)
-    return _data_uri(Image.fromarray(heatmap(np.tile(ramp, (12, 1)), calibration)), "PNG")
+    ramp = calibration.map_low + np.linspace(0, 2, width, dtype=np.float32) * good_range
+    grey = Image.new("L", (width, height), 150)
+    scale = Preprocessing(height=height, width=width, channels=1)
+    return _data_uri(heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration), "PNG")
 
 
 def draw_contour(image: Image.Image, mask: np.ndarray) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def judge_pixels(scored: ScoredImages, preprocessing: Preprocessing) -> tuple[Pi
         The metrics, or `None` when there is no usable mask; and what came up.
     """
     findings = MaskFindings()
-    if scored.maps is None:
+    if not scored.maps:
         findings.num_missing = sum(item.is_anomalous for item in scored.items)
         return None, findings
     thresholds = choose_thresholds(scored.maps)
@@ -125,7 +125,7 @@ def judge_pixels(scored: ScoredImages, preprocessing: Preprocessing) -> tuple[Pi
 
 
 def _maps_and_masks(
-    scored: ScoredImages, maps: np.ndarray, preprocessing: Preprocessing, findings: MaskFindings
+    scored: ScoredImages, maps: Sequence[np.ndarray], preprocessing: Preprocessing, findings: MaskFindings
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for item, anomaly_map, image_size in zip(scored.items, maps, scored.image_sizes, strict=True):
         judged_size = _judged_size(image_size)

@@ -53,13 +53,13 @@ def choose_thresholds(maps: Sequence[np.ndarray] | np.ndarray, count: int = NUM_
     chosen moves only the resolution of the curves, never their counts.
 
     Args:
-        maps: N arrays (H, W) float, or one array (N, H, W).
+        maps: N >= 1 arrays (H, W) float of one size, or one array (N, H, W); looked at one by one.
         count: Upper bound of the number of thresholds.
 
     Returns:
         (K,) ascending distinct values, K <= count, in the maps' dtype.
     """
-    num_values = sum(one.size for one in maps)
+    num_values = maps[0].size * len(maps)
     step = -(-num_values // _MAX_SAMPLED_VALUES)
     # A step that shares a factor with the map's width would look at the same columns of every row.
     step += step > 1 and step % 2 == 0

@@ -122,6 +122,8 @@ def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *,
     collects_outliers = high - low > 2 * (bulk - low) > 0
     if collects_outliers:
         high = low + 1.25 * (bulk - low)
+    # A little room, so that a threshold at the highest score does not lie on the frame.
+    high += 0.04 * (high - low)
     if high <= low:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, _HISTOGRAM_BINS + 1)

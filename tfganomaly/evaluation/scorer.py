@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -59,6 +59,55 @@ class Scorer(Protocol):
         """Returns the outputs for uint8 (B, H, W, C) pixels as `prepare_image` gives them."""
 
 
+class StoredMaps(Sequence[np.ndarray]):
+    """Anomaly maps in an unnamed temporary file, read one at a time, so 10,000 of them need no memory.
+
+    The file goes away with the object. It is read and written and not mapped into memory: a full disk is then an
+    error instead of a crash, and the maps do not count as the process's memory.
+
+    Args:
+        preprocessing: Its height and width are the maps'.
+
+    Raises:
+        OutputError: The temporary folder cannot be written; also from `append`, when its disk is full.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._shape = (preprocessing.height, preprocessing.width)
+        self._map_bytes = 4 * preprocessing.height * preprocessing.width
+        self._count = 0
+        try:
+            self._file = tempfile.TemporaryFile(prefix="tfganomaly-maps-", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise output_error(tempfile.gettempdir(), error) from error
+
+    def append(self, maps: np.ndarray) -> None:
+        """Adds (B, H, W) maps at the end."""
+        data = memoryview(np.ascontiguousarray(maps, dtype=np.float32)).cast("B")
+        try:
+            self._file.seek(self._count * self._map_bytes)
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise output_error(tempfile.gettempdir(), error) from error
+        self._count += len(maps)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"map {index} of {self._count}")
+        self._file.seek(index % self._count * self._map_bytes)
+        return np.frombuffer(self._file.read(self._map_bytes), dtype=np.float32).reshape(self._shape)
+
+
 @dataclass(frozen=True)
 class ScoredImages:
     """The scores of the images that could be read.
@@ -66,8 +115,7 @@ class ScoredImages:
     Attributes:
         items: N images, in the order given.
         scores: float64 (N,), raw, all finite, higher = more anomalous.
-        maps: float32 (N, H, W) anomaly maps in the model's input pixels, or `None` when they were not kept.
-            They lie in a temporary file that goes away with the array, so 10,000 maps need no memory.
+        maps: N anomaly maps, float32 (H, W) in the model's input pixels, or `None` when they were not kept.
         image_sizes: N (width, height) of the original images in pixels.
         shortcuts: N measurements for the shortcut baselines.
         unreadable: (name, message) of each image that could not be read.
@@ -75,7 +123,7 @@ class ScoredImages:
 
     items: tuple[ImageItem, ...]
     scores: np.ndarray = field(repr=False)
-    maps: np.ndarray | None = field(repr=False)
+    maps: StoredMaps | None = field(repr=False)
     image_sizes: tuple[tuple[int, int], ...] = field(repr=False)
     shortcuts: tuple[ShortcutValues, ...] = field(repr=False)
     unreadable: tuple[tuple[str, str], ...]
@@ -115,7 +163,7 @@ def score_items(
     sizes: list[tuple[int, int]] = []
     shortcuts: list[ShortcutValues] = []
     unreadable: list[tuple[str, str]] = []
-    maps = _MapFile(scorer.preprocessing) if keep_maps else None
+    maps = StoredMaps(scorer.preprocessing) if keep_maps else None
     for start in range(0, len(items), batch_size):
         batch: list[np.ndarray] = []
         for item in items[start : start + batch_size]:
@@ -141,7 +189,7 @@ def score_items(
     return ScoredImages(
         items=tuple(kept),
         scores=np.concatenate([np.empty(0, dtype=np.float64), *scores]),
-        maps=maps.as_array() if maps is not None else None,
+        maps=maps,
         image_sizes=tuple(sizes),
         shortcuts=tuple(shortcuts),
         unreadable=tuple(unreadable),
@@ -162,34 +210,3 @@ def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]
             f"{scorer.description} gives image '{broken[0]}' a score that is not a finite number. "
             "The model is broken: train or export it again."
         )
-
-
-class _MapFile:
-    """Anomaly maps appended to an unnamed temporary file and read back as one array.
-
-    Writing through the file and not through the memory map turns a full disk into an error instead of a crash.
-    """
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self._shape = (preprocessing.height, preprocessing.width)
-        self._count = 0
-        try:
-            self._file = tempfile.TemporaryFile(prefix="tfganomaly-maps-")  # noqa: SIM115 - lives with the array
-        except OSError as error:
-            raise output_error(tempfile.gettempdir(), error) from error
-
-    def append(self, maps: np.ndarray) -> None:
-        try:
-            self._file.write(np.ascontiguousarray(maps, dtype=np.float32).tobytes())
-        except OSError as error:
-            raise output_error(tempfile.gettempdir(), error) from error
-        self._count += len(maps)
-
-    def as_array(self) -> np.ndarray:
-        if self._count == 0:
-            return np.empty((0, *self._shape), dtype=np.float32)
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise output_error(tempfile.gettempdir(), error) from error
-        return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self._count, *self._shape))

@@ -92,5 +92,5 @@ def _first_images(pixels: np.ndarray) -> np.ndarray:
 
 
 def _quiet_keras() -> None:
-    """Keras warns at the end of a stream that is meant to be endless, and TensorBoard's callback of what is not asked."""
+    """Keras warns of what is meant: a stream without an end, a TensorBoard without a graph."""
     logging.getLogger("absl").setLevel(logging.ERROR)

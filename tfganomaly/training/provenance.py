@@ -32,7 +32,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the source tree that this package runs from, with `+changes` if it is modified; None elsewhere."""
+    """The git revision of the tree that this package runs from, `+changes` if it is modified; None elsewhere."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from edge_runtime.calibration import Calibration, calibrate
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
 from tfganomaly.errors import RunError
-from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.training.run_folder import RunConfig, RunFolder
+
+if TYPE_CHECKING:
+    from tfganomaly.models.contract import AnomalyModel
 
 IMAGES_A_BATCH = 64
 
@@ -32,6 +35,7 @@ class TrainedRun:
     def __init__(self, path: Path) -> None:
         self.folder = RunFolder(Path(path))
         self.config: RunConfig = self.folder.read_config()
+        self._threshold: float | None = None
 
     @property
     def description(self) -> str:
@@ -55,8 +59,12 @@ class TrainedRun:
 
     @property
     def threshold(self) -> float:
-        """The threshold on the raw score."""
-        return self.calibration.threshold
+        """The threshold on the raw score: the calibration's, or what was set instead."""
+        return self.calibration.threshold if self._threshold is None else self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        self._threshold = threshold
 
     @property
     def data_source(self) -> str:

@@ -57,7 +57,7 @@ def test_pixel_metrics_of_maps_at_the_pictures_size_agree_with_scikit_learn(part
     scored = score_items(scorer, parts.test)
     metrics, findings = judge_pixels(scored, scorer.preprocessing)
     truth = [np.zeros((36, 48), bool) if item.mask is None else read_mask(item.mask) for item in scored.items]
-    expected = roc_auc_score(np.stack(truth).ravel(), np.asarray(scored.maps).ravel())
+    expected = roc_auc_score(np.stack(truth).ravel(), np.stack(scored.maps).ravel())
     assert metrics.pixel_auroc == pytest.approx(expected, abs=1e-4)
     assert metrics.num_regions == 14
     assert findings.warnings() == []

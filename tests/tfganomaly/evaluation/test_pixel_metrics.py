@@ -130,7 +130,9 @@ def test_maps_of_several_sizes_are_counted_together():
     maps, masks = smooth_problem(5, size=30)
     more_maps, more_masks = smooth_problem(6, size=20)
     maps, masks = [np.round(one, 1) for one in maps + more_maps], masks + more_masks
-    assert measure(maps, masks).aupro == pytest.approx(exact_aupro(maps, masks), abs=1e-12)
+    thresholds = np.unique(np.concatenate([one.ravel() for one in maps]))
+    result = pixel_metrics(zip(maps, masks, strict=True), thresholds)
+    assert result.aupro == pytest.approx(exact_aupro(maps, masks), abs=1e-12)
 
 
 def test_pixel_metrics_without_defect_pixels_or_without_normal_ones_are_none():

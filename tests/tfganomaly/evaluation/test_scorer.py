@@ -22,7 +22,8 @@ def test_the_batch_size_does_not_change_anything(parts, scorer):
     whole = score_items(scorer, parts.test)
     small = score_items(scorer, parts.test, batch_size=3)
     np.testing.assert_array_equal(whole.scores, small.scores)
-    np.testing.assert_array_equal(whole.maps, small.maps)
+    np.testing.assert_array_equal(np.stack(whole.maps), np.stack(small.maps))
+    np.testing.assert_array_equal(np.stack(whole.maps[-2:]), np.stack(list(whole.maps))[-2:])
     assert whole.items == small.items == parts.test
 
 
@@ -57,7 +58,7 @@ def test_unreadable_images_are_named_and_left_out(parts, scorer, tmp_path):
 def test_no_readable_image_gives_empty_arrays(scorer, tmp_path):
     scored = score_items(scorer, [ImageItem("gone.png", tmp_path / "gone.png")])
     assert scored.scores.shape == (0,)
-    assert scored.maps.shape == (0, 32, 32)
+    assert len(scored.maps) == 0
 
 
 def test_arrays_are_scored_like_files(parts, scorer):
@@ -88,6 +89,9 @@ def test_a_model_that_gives_nan_is_an_error_that_names_model_and_image(parts, ma
 
 def test_a_full_temporary_folder_is_one_clear_error(parts, scorer, monkeypatch):
     class FullDisk:
+        def seek(self, offset):
+            pass
+
         def write(self, data):
             raise OSError(28, "No space left on device")
 

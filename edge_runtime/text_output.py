@@ -1,0 +1,93 @@
+"""Results as lines of plain text for a terminal; the command line prints them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_runtime.artefact import ArtefactMetadata
+from edge_runtime.benchmark import BenchmarkResult
+from edge_runtime.detector import ArtefactCalibration
+from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
+from edge_runtime.inspection import InspectionResult
+
+INSPECTION_HEADER = "verdict     score         normalised  ms        image"
+
+
+def inspection_line(result: InspectionResult) -> str:
+    """One row under `INSPECTION_HEADER`."""
+    if result.detection is None:
+        return f"unreadable  {result.error}"
+    detection = result.detection
+    verdict = "ANOMALOUS" if detection.is_anomaly else "good"
+    return (
+        f"{verdict:10}  {detection.score:<12.6g}  {detection.normalised_score:<10.3f}  "
+        f"{detection.timings.total_ms:<8.2f}  {result.path}"
+    )
+
+
+def calibration_text(done: ArtefactCalibration, num_images: int) -> str:
+    """What a calibration changed."""
+    new, old = done.calibration, done.previous
+    lines = [
+        f"threshold    {new.threshold:.6g}  (was {old.threshold:.6g})",
+        f"good scores  {new.score_min:.6g} to {new.score_max:.6g}, {new.num_images} of {num_images} images read",
+        f"false alarms at most {new.false_alarm_rate:.2%} of good images expected",
+    ]
+    return "\n".join([*lines, *([f"note         {new.note}"] if new.note else [])])
+
+
+def benchmark_text(result: BenchmarkResult) -> str:
+    """The figures of a benchmark."""
+    latency, inference = result.latency_ms, result.inference_ms
+    return "\n".join(
+        [
+            f"latency      p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f}, "
+            f"mean {latency['mean']:.2f}  ({result.runs} images in memory)",
+            f"inference    p50 {inference['p50']:.2f} ms of it",
+            f"throughput   {result.images_per_second:.0f} images/s",
+            f"cold start   {result.cold_start_ms:.0f} ms from a new process to its first score",
+            f"memory       {result.peak_rss_mb:.0f} MB resident at most",
+            f"model        {result.model_bytes / 1e6:.2f} MB",
+            f"backend      {result.backend}",
+        ]
+    )
+
+
+def info_record(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> dict[str, Any]:
+    """The JSON object that `info --format json` prints."""
+    return {"metadata": metadata.to_dict(), **inspection.to_dict()}
+
+
+def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> str:
+    """What is in an artefact, for people."""
+    preprocessing, calibration = metadata.preprocessing, metadata.calibration
+    components = " + ".join(f"{weight:g} {name}" for name, weight in metadata.score_rule.components.items())
+    operations = ", ".join(f"{count} {name}" for name, count in inspection.operation_counts.items())
+    types = ", ".join(f"{count} {name}" for name, count in inspection.tensor_type_counts.items())
+    lines = [
+        f"model         {metadata.model} ({metadata.recipe}), {metadata.quantization}, for {metadata.target}, "
+        f"{inspection.size_bytes / 1e6:.2f} MB",
+        f"images        {preprocessing.width} x {preprocessing.height} "
+        f"{'grey' if preprocessing.channels == 1 else 'RGB'}, {preprocessing.resize_rule}",
+        f"score         {components}, {metadata.score_rule.pooling} over the latent map",
+        f"threshold     {calibration.threshold:.6g} ({calibration.method} of {calibration.num_images} good images, "
+        f"false alarm rate {calibration.false_alarm_rate:.2%})",
+        f"good scores   {calibration.score_min:.6g} to {calibration.score_max:.6g}",
+        f"trained on    {metadata.data.get('source', 'unknown')}",
+        f"operations    {operations}",
+        f"tensors       {types}",
+        *(f"input         {_tensor_line(tensor)}" for tensor in inspection.inputs),
+        *(f"output        {_tensor_line(tensor)}" for tensor in inspection.outputs),
+    ]
+    lines += [f"parity        {name} {_shown(value)}" for name, value in metadata.parity.items()]
+    return "\n".join(lines)
+
+
+def _tensor_line(tensor: TensorInfo) -> str:
+    shape = " x ".join(map(str, tensor.shape))
+    scale = f", scale {tensor.scales[0]:.6g}, zero point {tensor.zero_points[0]}" if tensor.scales else ""
+    return f"{shape} {tensor.type}{scale}  {tensor.name}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.artefact import read_artefact, write_artefact
+from edge_runtime.detector import AnomalyDetector, calibrate_artefact
+from edge_runtime.errors import ArtefactError, BackendError, CalibrationError, ImageError, OutputError
+from edge_runtime.image_files import find_images
+from edge_runtime.preprocessing import Preprocessing, prepare_image, scale_pixels
+from edge_runtime.quantization import TensorDetails
+from edge_runtime.scoring import ScoreRule, anomaly_maps, anomaly_scores
+from tests.edge_runtime.conftest import FakeBackend
+from tests.edge_runtime.tiny_model import tiny_calibration, tiny_flatbuffer, tiny_metadata
+
+SMOOTH = np.tile(np.linspace(80, 160, 32).astype(np.uint8), (32, 1))
+MARKED = SMOOTH.copy()
+MARKED[10:13, 20:23] = 255
+MARKED[11, 21] = 0
+
+
+def test_a_detection_holds_all_that_was_promised(artefact_path: Path) -> None:
+    detection = AnomalyDetector(artefact_path).detect(MARKED)
+    assert detection.score > 0
+    assert 0 < detection.normalised_score < 1
+    assert detection.threshold == 0.5
+    assert detection.is_anomaly is (detection.score > 0.5)
+    assert detection.anomaly_map is not None
+    assert detection.anomaly_map.shape == (32, 32)
+    assert detection.anomaly_map.dtype == np.float32
+    assert detection.reconstruction is not None
+    assert detection.reconstruction.shape == (32, 32, 1)
+    assert detection.reconstruction.dtype == np.uint8
+    timings = detection.timings
+    assert min(timings.preprocess_ms, timings.inference_ms, timings.score_ms) > 0
+    assert timings.total_ms == pytest.approx(timings.preprocess_ms + timings.inference_ms + timings.score_ms)
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_a_mark_raises_the_score_and_is_found_in_the_map(make_artefact: Callable[..., Path], quantized: bool) -> None:
+    detector = AnomalyDetector(make_artefact(quantized=quantized))
+    good, bad = detector.detect(SMOOTH), detector.detect(MARKED)
+    assert bad.score > 1.5 * good.score
+    assert bad.anomaly_map is not None
+    row, column = np.unravel_index(bad.anomaly_map.argmax(), bad.anomaly_map.shape)
+    assert (9 <= row <= 13, 19 <= column <= 23) == (True, True)
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("rule", ["stretch", "letterbox", "crop"])
+def test_one_image_gives_one_score_by_every_way(
+    make_artefact: Callable[..., Path], tmp_path: Path, quantized: bool, channels: int, rule: str
+) -> None:
+    path = make_artefact(channels=channels, quantized=quantized, preprocessing=Preprocessing(32, 32, channels, rule))
+    detector = AnomalyDetector(path)
+    random = np.random.default_rng(0)
+    frames = [random.integers(0, 256, (30 + index, 50, 3), np.uint8) for index in range(7)]
+    files = [tmp_path / f"frame{index}.png" for index in range(7)]
+    for frame, file in zip(frames, files, strict=True):
+        Image.fromarray(frame).save(file)
+    from_frames = list(detector.detect_many(frames))
+    scores = [detection.score for detection in from_frames]
+    assert [detection.score for detection in detector.detect_many(files)] == scores
+    assert [detector.detect(Image.open(file)).score for file in files] == scores
+    assert [detector.detect(file, with_map=False).score for file in reversed(files)] == scores[::-1]
+    assert [AnomalyDetector(path).detect(file).score for file in files] == scores
+
+    pixels = np.stack([prepare_image(frame, detector.preprocessing) for frame in frames])
+    outputs = detector.model_outputs(pixels)
+    assert anomaly_scores(detector.score_rule, scale_pixels(pixels), outputs).tolist() == scores
+    maps = anomaly_maps(detector.score_rule, scale_pixels(pixels), outputs)
+    for anomaly_map, detection in zip(maps, from_frames, strict=True):
+        np.testing.assert_array_equal(anomaly_map, detection.anomaly_map)
+
+
+def test_the_threshold_can_be_given_and_changed(artefact_path: Path) -> None:
+    detector = AnomalyDetector(artefact_path, threshold=0.0)
+    assert detector.detect(MARKED).is_anomaly
+    detector.threshold = 1e6
+    detection = detector.detect(MARKED)
+    assert not detection.is_anomaly
+    assert detection.threshold == 1e6
+    assert detector.calibration.threshold == 0.5
+    for threshold in (math.nan, math.inf):
+        with pytest.raises(CalibrationError, match="finite raw score"):
+            detector.threshold = threshold
+    assert detector.threshold == 1e6
+    with pytest.raises(CalibrationError, match="finite raw score"):
+        AnomalyDetector(artefact_path, threshold=math.nan)
+
+
+def test_a_score_at_the_threshold_is_no_anomaly(artefact_path: Path) -> None:
+    score = AnomalyDetector(artefact_path).detect(MARKED).score
+    assert not AnomalyDetector(artefact_path, threshold=score).detect(MARKED).is_anomaly
+    assert AnomalyDetector(artefact_path, threshold=score * 0.999).detect(MARKED).is_anomaly
+
+
+def test_without_a_map_there_is_neither_map_nor_reconstruction(artefact_path: Path) -> None:
+    detection = AnomalyDetector(artefact_path).detect(MARKED, with_map=False)
+    assert detection.anomaly_map is None
+    assert detection.reconstruction is None
+
+
+def test_a_detector_says_where_it_comes_from(artefact_path: Path) -> None:
+    detector = AnomalyDetector(artefact_path, num_threads=2)
+    assert detector.description == "artefact tiny.tflite (int8, ptq)"
+    assert (detector.data_source, detector.data_seed) == ("parts", 7)
+    assert "2 threads" in detector.backend_name
+    assert detector.model_bytes == len(tiny_flatbuffer())
+
+
+def test_metadata_without_a_source_leaves_it_empty(make_artefact: Callable[..., Path]) -> None:
+    detector = AnomalyDetector(make_artefact(data={}))
+    assert (detector.data_source, detector.data_seed) == ("", 0)
+
+
+def test_a_fake_backend_takes_the_interpreters_place(artefact_path: Path, fake_backend: FakeBackend) -> None:
+    fake_backend.latent_value = 0.6
+    detector = AnomalyDetector(artefact_path, backend_loader=lambda flatbuffer, num_threads: fake_backend)
+    detection = detector.detect(np.full((5, 5), 255, np.uint8))
+    assert detection.score == pytest.approx(0.36)
+    np.testing.assert_array_equal(fake_backend.inputs[0], np.ones((32, 32, 1), np.float32))
+    np.testing.assert_allclose(detection.anomaly_map, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_an_error_and_never_a_good_part(
+    artefact_path: Path, fake_backend: FakeBackend, value: float
+) -> None:
+    fake_backend.latent_value = value
+    detector = AnomalyDetector(artefact_path, backend_loader=lambda flatbuffer, num_threads: fake_backend)
+    with pytest.raises(BackendError, match="the model of '.*' is broken"):
+        detector.detect(SMOOTH)
+
+
+def test_a_model_that_does_not_fit_its_metadata_is_refused(tmp_path: Path, fake_backend: FakeBackend) -> None:
+    path = tmp_path / "a.tflite"
+    write_artefact(path, tiny_flatbuffer(16), tiny_metadata(32))
+    with pytest.raises(ArtefactError, match=r"takes \(1, 16, 16, 1\), the metadata says \(1, 32, 32, 1\)"):
+        AnomalyDetector(path)
+    outputs = {"latent": 0, "reconstructed_latent": 1, "reconstruction": 5}
+    write_artefact(path, tiny_flatbuffer(32), tiny_metadata(32, outputs=outputs))
+    with pytest.raises(ArtefactError, match="has 3 outputs, the metadata names number 5"):
+        AnomalyDetector(path)
+    outputs = {"latent": 0, "reconstructed_latent": 2, "reconstruction": 1}
+    write_artefact(path, tiny_flatbuffer(32), tiny_metadata(32, outputs=outputs))
+    with pytest.raises(ArtefactError, match="twice the same"):
+        AnomalyDetector(path)
+    write_artefact(path, tiny_flatbuffer(32), tiny_metadata(32))
+    smaller = TensorDetails("reconstruction", (1, 16, 16, 1), "float32")
+    fake_backend.output_details = (*fake_backend.output_details[:2], smaller)
+    with pytest.raises(ArtefactError, match="not the input's"):
+        AnomalyDetector(path, backend_loader=lambda flatbuffer, num_threads: fake_backend)
+
+
+def test_a_model_without_reconstruction_scores_by_its_latents(make_artefact: Callable[..., Path]) -> None:
+    detector = AnomalyDetector(
+        make_artefact(
+            outputs={"latent": 0, "reconstructed_latent": 1}, score_rule=ScoreRule(map_source="latent", pooling="max")
+        )
+    )
+    detection = detector.detect(MARKED)
+    assert detection.reconstruction is None
+    assert detection.anomaly_map is not None
+    np.testing.assert_allclose(detection.anomaly_map, detection.score, rtol=1e-6)
+
+
+def test_a_bad_image_ends_detect_many_with_its_name(artefact_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    detections = AnomalyDetector(artefact_path).detect_many([SMOOTH, tmp_path / "bad.png", SMOOTH])
+    assert next(detections).score >= 0
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        next(detections)
+
+
+def test_calibrating_sets_threshold_and_ranges_in_the_file(artefact_path: Path, image_folder: Path) -> None:
+    images = find_images(image_folder)
+    scores = [detection.score for detection in AnomalyDetector(artefact_path).detect_many(images)]
+    flatbuffer = read_artefact(artefact_path).flatbuffer
+    calls: list[tuple[int, int]] = []
+    result = calibrate_artefact(artefact_path, images, 0.25, lambda done, total: calls.append((done, total)))
+    assert result.calibration.threshold == sorted(scores)[9]  # ceil(13 * 0.75) = 10th of 12
+    assert (result.calibration.score_min, result.calibration.score_max) == (min(scores), max(scores))
+    assert 0 < result.calibration.map_low < result.calibration.map_high
+    assert result.previous == tiny_calibration()
+    assert result.unreadable == ()
+    assert calls == [(done, 12) for done in range(1, 13)]
+    stored = read_artefact(artefact_path)
+    assert stored.flatbuffer == flatbuffer
+    assert stored.metadata == replace(tiny_metadata(), calibration=result.calibration)
+    detections = list(AnomalyDetector(artefact_path).detect_many(images))
+    assert sum(detection.is_anomaly for detection in detections) == 2
+    assert max(detection.normalised_score for detection in detections) == 0.5
+
+
+def test_unreadable_images_are_skipped_and_named(artefact_path: Path, image_folder: Path) -> None:
+    (image_folder / "part3.png").write_bytes(b"")
+    frame = np.zeros((4, 4, 2), np.uint8)
+    result = calibrate_artefact(artefact_path, [*find_images(image_folder), frame], 0.1)
+    assert result.calibration.num_images == 11
+    assert [name for name, _ in result.unreadable] == [str(image_folder / "part3.png"), "image 13"]
+    assert "0 bytes" in result.unreadable[0][1]
+
+
+def test_a_calibration_that_fails_leaves_the_artefact_as_it_is(
+    artefact_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = artefact_path.read_bytes()
+    bad = image_folder / "bad.png"
+    bad.write_bytes(b"")
+    with pytest.raises(CalibrationError, match=r"1 of 2 good images could be read.*bad\.png"):
+        calibrate_artefact(artefact_path, [image_folder / "part1.png", bad])
+    with pytest.raises(CalibrationError, match="0 of 0"):
+        calibrate_artefact(artefact_path, [])
+    with pytest.raises(CalibrationError, match="share above 0"):
+        calibrate_artefact(artefact_path, find_images(image_folder)[:3], 2.0)
+
+    def full_disk(path: object, data: bytes) -> None:
+        raise OutputError("full")
+
+    monkeypatch.setattr("edge_runtime.artefact.write_bytes_atomically", full_disk)
+    with pytest.raises(OutputError):
+        calibrate_artefact(artefact_path, [SMOOTH, MARKED])
+    assert artefact_path.read_bytes() == before
