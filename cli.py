@@ -351,7 +351,7 @@ def demo(output: Path) -> None:
     require_extra("demo")
     from tfganomaly.demo import run_demo
 
-    click.echo(run_demo(output))
+    click.echo(run_demo(output, lambda line: click.echo(line, err=True)))
 
 
 def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:

@@ -136,7 +136,7 @@ def test_a_score_that_is_no_number_is_an_error_and_never_a_good_part(
 ) -> None:
     fake_backend.latent_value = value
     detector = AnomalyDetector(artefact_path, backend_loader=lambda flatbuffer, num_threads: fake_backend)
-    with pytest.raises(BackendError, match="the model of '.*' is broken"):
+    with pytest.raises(BackendError, match=r"the model of '.*' is broken"):
         detector.detect(SMOOTH)
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from edge_runtime.errors import BackendError
 from edge_runtime.quantization import TensorDetails, dequantize, quantize
 
-INT8 = TensorDetails("image", (1, 2, 2, 1), "int8", 2 / 255, 0)
+INT8 = TensorDetails("image", (1, 2, 2, 1), "int8", 1 / 128, 0)
 
 
 def test_values_beyond_the_range_are_clipped_and_never_wrap_around() -> None:
     values = np.array([-9, -1.01, -1, 0, 1, 1.01, 9, 1e30, -1e30], np.float32)
     assert quantize(values, INT8).tolist() == [-128, -128, -128, 0, 127, 127, 127, 127, -128]
-    uint8 = TensorDetails("image", (1,), "uint8", 2 / 255, 128)
+    uint8 = TensorDetails("image", (1,), "uint8", 1 / 128, 128)
     assert quantize(values, uint8).tolist() == [0, 0, 0, 128, 255, 255, 255, 255, 0]
 
 

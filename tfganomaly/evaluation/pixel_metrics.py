@@ -63,7 +63,9 @@ def choose_thresholds(maps: Sequence[np.ndarray] | np.ndarray, count: int = NUM_
     step = -(-num_values // _MAX_SAMPLED_VALUES)
     # A step that shares a factor with the map's width would look at the same columns of every row.
     step += step > 1 and step % 2 == 0
-    values = np.sort(np.concatenate([np.ravel(one)[index % step :: step] for index, one in enumerate(maps)]))
+    # Copies, because a view of a few values would keep its whole map in memory.
+    sample = [np.ravel(one)[index % step :: step].copy() for index, one in enumerate(maps)]
+    values = np.sort(np.concatenate(sample))
     distinct = values[np.append(True, values[1:] != values[:-1])]
     if distinct.size <= count:
         return distinct

@@ -184,6 +184,8 @@ def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]
     preprocessing, rule, calibration = scorer.preprocessing, scorer.score_rule, scorer.calibration
     colour = "grey" if preprocessing.channels == 1 else "RGB"
     parts = " + ".join(f"{weight:g} × {words(name)}" for name, weight in rule.components.items())
+    if any(name.startswith("latent") for name in rule.components):
+        parts += f", {rule.pooling} over the windows"
     if result.requested_false_alarm_rate is None:
         origin = "set by hand"
     else:
@@ -193,7 +195,7 @@ def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]
         ("Images", f"{result.dataset_source}, {counts_text(result)}"),
         ("Trained on", f"{scorer.data_source or 'not recorded'}, split with seed {scorer.data_seed}"),
         ("Model input", f"{preprocessing.width} × {preprocessing.height} {colour}, {preprocessing.resize_rule}"),
-        ("Score", f"{parts}, {rule.pooling} over the windows; map from the {rule.map_source}"),
+        ("Score", f"{parts}; map from the {rule.map_source}"),
         ("Threshold", f"{score_text(result.threshold)}, {origin}"),
     ]
     if result.num_masks:

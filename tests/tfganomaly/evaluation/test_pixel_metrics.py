@@ -1,3 +1,6 @@
+import tracemalloc
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -120,6 +123,24 @@ def test_thresholds_are_taken_from_a_sample_of_large_data_and_counts_stay_exact(
     assert thresholds.size <= 4096
     result = pixel_metrics(zip(maps, masks, strict=True), thresholds)
     assert result.pixel_auroc == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-4)
+
+
+def test_choosing_thresholds_does_not_hold_the_maps_in_memory():
+    class MapsMadeOnDemand(Sequence):
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            if index >= 1000:
+                raise IndexError(index)
+            return np.full((128, 128), index, np.float32)
+
+    tracemalloc.start()
+    thresholds = choose_thresholds(MapsMadeOnDemand())
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(thresholds, np.arange(1000))
+    assert peak_bytes < 35e6  # all maps are 66 MB, the sample with its sorted copy a third of that
 
 
 def test_pixels_that_touch_at_a_corner_are_one_region():

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.benchmark import measure
+from edge_runtime.errors import ArtefactError, BackendError
+
+
+def test_a_benchmark_has_the_names_that_other_tools_rely_on(artefact_path: Path) -> None:
+    calls: list[int] = []
+    result = measure(artefact_path, num_threads=2, runs=30, warm_up_runs=3, progress=lambda done, _: calls.append(done))
+    figures = result.to_dict()
+    names = "latency_ms cold_start_ms peak_rss_mb images_per_second threads backend model_bytes"
+    assert set(figures) >= set(names.split())
+    assert set(result.latency_ms) == {"p50", "p95", "p99", "mean"}
+    assert 0 < result.latency_ms["p50"] <= result.latency_ms["p95"] <= result.latency_ms["p99"]
+    assert result.inference_ms["p50"] < result.latency_ms["p50"]
+    assert result.images_per_second == pytest.approx(1000 / result.latency_ms["mean"], rel=0.01)
+    assert (result.threads, result.runs) == (2, 30)
+    assert calls == list(range(1, 31))
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    # This process holds far more; the child's own peak must not include it. 80 MB is the budget of the
+    # runtime.
+    assert 20 < result.peak_rss_mb < 80
+    assert result.cold_start_ms > 50
+
+
+def test_impossible_benchmarks_are_refused(artefact_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="1 or more"):
+        measure(artefact_path, runs=0)
+    with pytest.raises(ArtefactError, match="does not exist"):
+        measure(tmp_path / "none.tflite")
+
+
+def test_a_child_process_that_fails_is_one_clear_line(artefact_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(artefact_path.parent / "no-python"))
+    with pytest.raises(BackendError, match="fresh process that measures the cold start failed") as caught:
+        measure(artefact_path, runs=1, warm_up_runs=0)
+    assert "\n" not in str(caught.value)
