@@ -35,14 +35,8 @@ MAX_ARTEFACT_BYTES = 512 * 1024 * 1024
 
 _FLATBUFFER_IDENTIFIER = b"TFL3"
 _MAX_METADATA_BYTES = 16 * 1024 * 1024
-_FIXED_DATE = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest that ZIP can tell; the file's bytes then depend on its content alone
+# The earliest date that ZIP can tell: the file's bytes then depend on its content alone.
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -315,7 +309,6 @@ def _split(content: bytes, path: str | os.PathLike[str]) -> tuple[bytes, bytes]:
 
 def _no_metadata(content: bytes, path: str | os.PathLike[str]) -> ArtefactError:
     return ArtefactError(
-        f"Artefact '{path}' ({len(content)} bytes) carries no tfganomaly metadata: it is a plain TFLite "
-        "model, or its end is "
-        "missing. Copy it again, or make one with `tfganomaly export`."
+        f"Artefact '{path}' ({len(content)} bytes) carries no tfganomaly metadata: it is a plain TFLite model, or "
+        "its end is missing. Copy it again, or make one with `tfganomaly export`."
     )

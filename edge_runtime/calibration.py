@@ -56,21 +56,14 @@ class Calibration:
     map_high: float
 
     def __post_init__(self) -> None:
-        numbers = (
-            self.threshold,
-            self.score_min,
-            self.score_max,
-            self.map_low,
-            self.map_high,
-            *self.score_quantiles,
-        )
+        limits = (self.threshold, self.score_min, self.score_max, self.map_low, self.map_high)
+        numbers = (*limits, *self.score_quantiles)
         if not all(math.isfinite(number) for number in numbers):
             raise MetadataError("The stored calibration has a number that is not finite. Calibrate again.")
         if self.score_min > self.score_max or self.map_low > self.map_high:
             raise MetadataError("The stored calibration has a minimum above its maximum. Calibrate again.")
-        if len(self.score_quantiles) != NUM_SCORE_QUANTILES or list(self.score_quantiles) != sorted(
-            self.score_quantiles
-        ):
+        is_rising = list(self.score_quantiles) == sorted(self.score_quantiles)
+        if len(self.score_quantiles) != NUM_SCORE_QUANTILES or not is_rising:
             raise MetadataError(
                 f"The stored calibration has {len(self.score_quantiles)} score quantiles; "
                 f"{NUM_SCORE_QUANTILES} in rising order were expected. Calibrate again."
@@ -85,11 +78,9 @@ class Calibration:
         if self.num_images >= needed:
             return ""
         return (
-            f"{self.num_images} good images are too few for a false alarm rate of "
-            f"{self.false_alarm_rate:.2%}, which needs "
-            f"at least {needed}: the threshold is the highest score among them, and up to "
-            f"{1 / (self.num_images + 1):.1%} "
-            "of further good images may exceed it."
+            f"{self.num_images} good images are too few for a false alarm rate of {self.false_alarm_rate:.2%}, "
+            f"which needs at least {needed}: the threshold is the highest score among them, and up to "
+            f"{1 / (self.num_images + 1):.1%} of further good images may exceed it."
         )
 
     def normalise(self, raw: float | np.ndarray) -> Any:
@@ -163,7 +154,7 @@ def calibrate(
     Of n good scores in rising order the threshold is number ceil((n + 1) * (1 - rate)), or the highest where
     there are fewer than 1 / rate - 1 of them (then `Calibration.note` says so). This is the conformal
     quantile: it holds on average for any distribution of scores, where the plain quantile of a small sample
-        is too low.
+    is too low.
 
     Args:
         scores: (N,) raw scores of good images that the model was not trained on, all finite, N >= 2.

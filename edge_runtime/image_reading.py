@@ -26,7 +26,7 @@ or `cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)`.
 """
 
 MAX_IMAGE_PIXELS = 80_000_000
-"""Largest picture that is read from a file, checked before decoding. 80 megapixels need 240 MB as RGB."""
+"""Largest picture that is decoded, checked before decoding. 80 megapixels need 240 MB as RGB."""
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG", "PngImagePlugin"),
@@ -115,13 +115,12 @@ def _open(path: Path, name: str) -> Image.Image:
         raise ImageError(f"{name} has more pixels than the {_megapixels()} that are accepted.") from None
     except Exception as error:  # Pillow's plugins raise a dozen kinds for a damaged header
         raise _damaged(name, error) from error
-    if image.width * image.height > MAX_IMAGE_PIXELS:
-        image.close()
-        raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted.")
     return image
 
 
 def _normalised(image: Image.Image, name: str) -> Image.Image:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted.")
     try:
         image.load()
         if hasattr(image, "tag_v2") or any(key in image.info for key in _ORIENTATION_CARRIERS):

@@ -11,6 +11,7 @@ from typing import Any
 from edge_runtime.atomic_files import atomic_path, output_error
 from edge_runtime.detector import AnomalyDetector, Detection
 from edge_runtime.errors import ImageError
+from edge_runtime.heatmap import heatmap_overlay
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,6 @@ class HeatmapFolder:
             ImageError: The image has gone since it was judged.
             OutputError: The file cannot be written.
         """
-        from edge_runtime.heatmap import heatmap_overlay
-
         if result.detection is None or result.detection.anomaly_map is None:
             return None
         overlay = heatmap_overlay(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -154,7 +154,8 @@ def _native_notes_hidden() -> Iterator[None]:
         os.close(write_end)
         with os.fdopen(read_end, "rb") as messages:
             lines = [line for line in messages.read().splitlines(True) if not line.startswith(dropped)]
-        os.write(stderr, b"".join(lines))
+        with suppress(OSError):  # nobody reads standard error any more
+            os.write(stderr, b"".join(lines))
         os.close(stderr)
 
 

@@ -123,9 +123,7 @@ def _run(tell: Callable[[str], None], *arguments: str | Path) -> None:
 def _inspect_without_tensorflow(
     tell: Callable[[str], None], files: DemoFiles, items: Sequence[ImageItem]
 ) -> list[dict[str, Any]]:
-    tell(
-        f"     $ tfganomaly inspect {files.model} (the {len(items)} test cells) --format json --heatmaps {files.heatmaps}"
-    )
+    tell(f"     $ tfganomaly inspect {files.model} ... --format json --heatmaps {files.heatmaps}  ({len(items)} cells)")
     command = ["inspect", str(files.model), *(str(item.source) for item in items)]
     command += ["--format", "json", "--heatmaps", str(files.heatmaps)]
     done = subprocess.run(

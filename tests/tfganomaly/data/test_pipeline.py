@@ -3,8 +3,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
-from edge_runtime.preprocessing import scale_pixels  # noqa: E402
-from tfganomaly.data.pipeline import training_batches, validation_batches  # noqa: E402
+from edge_runtime.preprocessing import scale_pixels
+from tfganomaly.data.pipeline import training_batches, validation_batches
 
 
 @pytest.fixture

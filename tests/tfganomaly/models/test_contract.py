@@ -69,7 +69,9 @@ def test_inference_graph_is_flat_and_gives_the_same_outputs(trained_model):
     images = random_images()
     outputs = trained_model.model_outputs(images)
     for ours, theirs in zip(
-        graph(images, training=False), (outputs.latent, outputs.reconstructed_latent, outputs.reconstruction), strict=True
+        graph(images, training=False),
+        (outputs.latent, outputs.reconstructed_latent, outputs.reconstruction),
+        strict=True,
     ):
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
 

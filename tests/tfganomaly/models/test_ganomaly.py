@@ -55,9 +55,7 @@ def test_one_discriminator_pass_gives_the_gradients_of_separate_passes(model, im
         )
     theirs_discriminator = tape.gradient(discriminator_loss, model.discriminator.trainable_variables)
 
-    for ours, theirs in zip(
-        ours_generator + ours_discriminator, theirs_generator + theirs_discriminator, strict=True
-    ):
+    for ours, theirs in zip(ours_generator + ours_discriminator, theirs_generator + theirs_discriminator, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-7)
 
 

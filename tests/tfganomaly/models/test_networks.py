@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
-from tfganomaly.models import networks  # noqa: E402
-from tfganomaly.models.ganomaly import Ganomaly  # noqa: E402
-from tfganomaly.options import ModelOptions  # noqa: E402
+from tfganomaly.models import networks
+from tfganomaly.models.ganomaly import Ganomaly
+from tfganomaly.options import ModelOptions
 
 
 def trainable(networks_or_network):

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,13 +11,13 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
-from edge_runtime.preprocessing import prepare_image, scale_pixels  # noqa: E402
-from edge_runtime.scoring import anomaly_scores  # noqa: E402
-from tfganomaly.errors import OptionError, RunError, TrainingError  # noqa: E402
-from tfganomaly.training.observer import TrainingObserver  # noqa: E402
-from tfganomaly.training.run import load_run  # noqa: E402
-from tfganomaly.training.run_folder import RunFolder  # noqa: E402
-from tfganomaly.training.trainer import train  # noqa: E402
+from edge_runtime.preprocessing import prepare_image, scale_pixels
+from edge_runtime.scoring import anomaly_scores
+from tfganomaly.errors import OptionError, RunError, TrainingError
+from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.run import load_run
+from tfganomaly.training.run_folder import RunFolder
+from tfganomaly.training.trainer import train
 
 TINY = {
     "generator_width": 4,
@@ -112,7 +111,7 @@ def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finish
     for expected, weights in zip(uninterrupted.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(expected, weights)
     assert resumed.threshold == uninterrupted.threshold
-    assert not [name for name in os.listdir(tmp_path / "killed" / "checkpoint") if ".part" in name]
+    assert list((tmp_path / "killed" / "checkpoint").glob(".*.part*"))
 
 
 def test_a_finished_run_can_be_given_more_epochs_but_no_other_option(good_folder, tmp_path):

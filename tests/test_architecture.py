@@ -1,0 +1,68 @@
+"""The layers hold, and the light commands stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_import_contracts_of_pyproject_hold():
+    pytest.importorskip("importlinter", reason="the dev extra is not installed")
+    done = run_python("from importlinter.cli import lint_imports; raise SystemExit(lint_imports())")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "0 broken" in done.stdout
+
+
+def test_cli_imports_nothing_heavy_at_module_level():
+    tree = ast.parse((ROOT / "cli.py").read_text("utf-8"))
+    modules = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert modules <= {
+        "__future__",
+        "json",
+        "pathlib",
+        "typing",
+        "click",
+        "edge_runtime.version",
+        "tfganomaly.options",
+        "tfganomaly.terminal",
+    }
+
+
+@pytest.mark.parametrize(
+    "command", ["", "train", "evaluate", "export", "inspect", "calibrate", "benchmark", "info", "demo"]
+)
+def test_help_loads_no_numpy_and_no_tensorflow(command):
+    code = (
+        "import sys; sys.argv[0] = 'tfganomaly'\n"
+        "from tfganomaly.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "heavy = {'numpy', 'tensorflow', 'keras', 'PIL', 'ai_edge_litert', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = run_python(code, *([command] if command else []), "--help")
+    assert done.returncode == 0, done.stderr
+    assert ("Example:" if command else "The usual way:") in done.stdout
+
+
+def test_opening_data_and_evaluating_import_no_tensorflow():
+    pytest.importorskip("sklearn", reason="the train extra is not installed")
+    code = (
+        "import sys\n"
+        "import tfganomaly.data.sources, tfganomaly.data.loading, tfganomaly.evaluation.evaluate\n"
+        "import tfganomaly.evaluation.report, tfganomaly.training.trainer, tfganomaly.training.run, export.options\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras'} & set(sys.modules)\n"
+    )
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr

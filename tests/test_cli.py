@@ -1,0 +1,269 @@
+"""The command line end to end: tiny train, evaluate, export, inspect, calibrate, info, benchmark; and bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ("--generator-width=4", "--discriminator-width=4", "--latent-size=8", "--batch-size=8", "--no-xla")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def assert_one_line_error(result, *words):
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len([line for line in lines if line.startswith("Error:")]) == 1, result.stderr
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in lines[-1], (word, lines[-1])
+
+
+@pytest.fixture(scope="session")
+def mvtec_folder(good_folder, tmp_path_factory):
+    """A data set in MVTec layout: 30 good images to train, 10 good and 10 with a black bar to test."""
+    root = tmp_path_factory.mktemp("mvtec")
+    for part in ("train/good", "test/good", "test/bar", "ground_truth/bar"):
+        (root / part).mkdir(parents=True)
+    for index, path in enumerate(sorted(good_folder.iterdir())):
+        pixels = np.array(Image.open(path))
+        part = "train/good" if index < 30 else "test/good"
+        Image.fromarray(pixels).save(root / part / path.name)
+        if index >= 30:
+            pixels[10:38, 20:28] = 0
+            mask = np.zeros_like(pixels)
+            mask[10:38, 20:28] = 255
+            Image.fromarray(pixels).save(root / "test/bar" / path.name)
+            Image.fromarray(mask).save(root / "ground_truth/bar" / f"{path.stem}_mask.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(mvtec_folder, tmp_path_factory):
+    """A run trained by the command line."""
+    pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    run = tmp_path_factory.mktemp("cli") / "run"
+    result = invoke("train", mvtec_folder, "--run", run, *TINY, "--epochs=30", "--validation-fraction=0.2")
+    assert result.exit_code == 0, result.output
+    assert "threshold" in result.stdout
+    return run
+
+
+@pytest.fixture(scope="session")
+def artefact(trained, tmp_path_factory):
+    """The run's int8 artefact, by quantization-aware training."""
+    pytest.importorskip("tensorflow_model_optimization", reason="the export extra is not installed")
+    path = tmp_path_factory.mktemp("artefact") / "model.tflite"
+    result = invoke("export", trained, "--output", path, "--fine-tuning-steps=4", "--calibration-images=16",
+                    "--max-auroc-drop=1", "--max-verdict-flips=1")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_evaluate_takes_a_run_and_an_artefact_and_writes_the_promised_json(trained, artefact, mvtec_folder, tmp_path):
+    figures = {}
+    for name, scorer in (("float", trained), ("int8", artefact)):
+        result = invoke(
+            "evaluate", scorer, mvtec_folder, "--json", tmp_path / name, "--report", tmp_path / f"{name}_report"
+        )
+        assert result.exit_code == 0, result.output
+        figures[name] = json.loads((tmp_path / name).read_text())
+        assert (tmp_path / f"{name}_report" / "report.html").stat().st_size > 10_000
+        assert {
+            "image_auroc", "image_auprc", "f1_at_threshold", "best_f1", "threshold", "false_alarm_rate", "miss_rate",
+            "pixel_auroc", "aupro", "per_defect_auroc", "shortcut_baselines", "num_normal", "num_anomalous", "scores",
+        } <= set(figures[name])  # fmt: skip
+        assert (figures[name]["num_normal"], figures[name]["num_anomalous"]) == (10, 10)
+        assert set(figures[name]["scores"][0]) == {"path", "label", "score"}
+        assert figures[name]["pixel_auroc"] is not None
+    # A black bar in a soft disc is plain to see: even a tiny model must find it, in float and in int8.
+    assert figures["float"]["image_auroc"] > 0.8
+    assert figures["int8"]["image_auroc"] > 0.7
+
+
+def test_inspect_gives_a_verdict_an_image_and_skips_what_it_cannot_read(artefact, mvtec_folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"")
+    result = invoke(
+        "inspect", artefact, mvtec_folder / "test", tmp_path, "--format", "json", "--heatmaps", tmp_path / "maps"
+    )
+    assert result.exit_code == 0, result.output
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(records) == 21
+    judged = [record for record in records if "score" in record]
+    assert all(
+        set(record) == {"path", "score", "normalised_score", "threshold", "is_anomaly", "latency_ms"}
+        for record in judged
+    )
+    assert [set(record) for record in records if record not in judged] == [{"path", "error"}]
+    assert "1 unreadable" in result.stderr
+    assert len(list((tmp_path / "maps").glob("*_heatmap.jpg"))) == 20
+
+
+def test_inspect_exit_codes_tell_anomalies_and_bad_input_apart(artefact, mvtec_folder, tmp_path):
+    image = next((mvtec_folder / "test/good").iterdir())
+    assert invoke("inspect", artefact, image, "--threshold=-1").exit_code == 0
+    assert invoke("inspect", artefact, image, "--threshold=-1", "--fail-on-anomaly").exit_code == 1
+    assert invoke("inspect", artefact, image, "--threshold=1e9", "--fail-on-anomaly").exit_code == 0
+    (tmp_path / "text.png").write_text("not an image")
+    result = invoke("inspect", artefact, tmp_path / "text.png")
+    assert result.exit_code == 2
+    assert "text.png" in result.output
+
+
+def test_a_score_is_the_same_in_the_run_the_float_artefact_and_inspect(trained, mvtec_folder, tmp_path):
+    pytest.importorskip("tensorflow_model_optimization", reason="the export extra is not installed")
+    path = tmp_path / "float.tflite"
+    exported = invoke("export", trained, "--output", path, "--quantization", "float32")
+    assert exported.exit_code == 0, exported.output
+    assert invoke("evaluate", trained, mvtec_folder, "--json", tmp_path / "run.json").exit_code == 0
+    assert invoke("evaluate", path, mvtec_folder, "--json", tmp_path / "artefact.json").exit_code == 0
+    inspected = invoke("inspect", path, mvtec_folder / "test", "--format", "json")
+    of_run, of_artefact = (
+        {
+            Path(entry["path"]).relative_to(mvtec_folder): entry["score"]
+            for entry in json.loads(file.read_text())["scores"]
+        }
+        for file in (tmp_path / "run.json", tmp_path / "artefact.json")
+    )
+    of_inspect = {
+        Path(record["path"]).relative_to(mvtec_folder): record["score"]
+        for record in map(json.loads, inspected.stdout.splitlines())
+    }
+    assert set(of_run) == set(of_artefact) == set(of_inspect)
+    assert of_artefact == of_inspect
+    for name, score in of_run.items():
+        assert of_artefact[name] == pytest.approx(score, rel=1e-3, abs=1e-6), name
+
+
+def test_calibrate_sets_the_threshold_from_good_images(artefact, mvtec_folder, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artefact.read_bytes())
+    result = invoke("calibrate", copy, mvtec_folder / "test/good", "--false-alarm-rate", "0.1")
+    assert result.exit_code == 0, result.output
+    calibration = json.loads(invoke("info", copy, "--format", "json").stdout)["metadata"]["calibration"]
+    assert (calibration["num_images"], calibration["false_alarm_rate"]) == (10, 0.1)
+    records = map(
+        json.loads, invoke("inspect", copy, mvtec_folder / "test/good", "--format", "json").stdout.splitlines()
+    )
+    assert sum(record["is_anomaly"] for record in records) <= 1
+
+
+def test_info_shows_an_integer_graph_and_the_metadata(artefact):
+    shown = json.loads(invoke("info", artefact, "--format", "json").stdout)
+    assert set(shown["tensor_types"]) <= {"INT8", "INT32"}
+    assert {operation["name"] for operation in shown["operations"]} >= {"CONV_2D", "TRANSPOSE_CONV"}
+    assert shown["inputs"][0]["shape"] == [1, 32, 32, 1]
+    assert shown["metadata"]["quantization"] == "qat"
+    text = invoke("info", artefact).stdout
+    assert "CONV_2D" in text
+    assert "threshold" in text
+
+
+def test_benchmark_writes_the_promised_json(artefact, tmp_path):
+    result = invoke("benchmark", artefact, "--runs", "5", "--json", tmp_path / "figures.json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert {
+        "latency_ms",
+        "cold_start_ms",
+        "peak_rss_mb",
+        "images_per_second",
+        "threads",
+        "backend",
+        "model_bytes",
+    } <= set(figures)
+    assert set(figures["latency_ms"]) == {"p50", "p95", "p99", "mean"}
+
+
+def test_the_device_commands_run_where_tensorflow_cannot_be_imported(artefact, mvtec_folder, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artefact.read_bytes())
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('tensorflow', 'keras', 'tf_keras', 'sklearn', 'rich')))\n"
+        "from tfganomaly.__main__ import main; main()"
+    )
+    good = str(mvtec_folder / "test/good")
+    for arguments in (["inspect", str(copy), good], ["calibrate", str(copy), good], ["info", str(copy)],
+                      ["benchmark", str(copy), "--runs", "2"]):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    for arguments, extra in (
+        (["train", good, "--run", str(tmp_path / "run")], "train"),
+        (["export", "x", "--output", "y"], "export"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert f"pip install 'tfganomaly[{extra}]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["inspect", "calibrate"])
+def test_empty_missing_and_imageless_folders_are_one_line(command, artefact, tmp_path):
+    assert_one_line_error(invoke(command, artefact, tmp_path), "empty")
+    (tmp_path / "notes.txt").write_text("no image")
+    assert_one_line_error(invoke(command, artefact, tmp_path), "no images")
+    assert_one_line_error(invoke(command, artefact, tmp_path / "missing"), "missing")
+
+
+@pytest.mark.parametrize("command", ["inspect", "calibrate", "info", "benchmark", "evaluate"])
+def test_a_damaged_or_foreign_model_file_is_one_line(command, artefact, mvtec_folder, tmp_path):
+    rest = {"inspect": [mvtec_folder], "calibrate": [mvtec_folder], "evaluate": [mvtec_folder]}.get(command, [])
+    content = artefact.read_bytes()
+    changed = bytearray(content)
+    changed[len(content) // 3] ^= 0xFF
+    for name, data in {
+        "truncated": content[: len(content) // 2],
+        "empty": b"",
+        "text": b"hello",
+        "changed": bytes(changed),
+    }.items():
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(data)
+        assert_one_line_error(invoke(command, path, *rest), str(path))
+    assert_one_line_error(invoke(command, tmp_path / "missing.tflite", *rest), "missing.tflite")
+
+
+def test_bad_training_input_is_one_line_and_makes_no_run(good_folder, tmp_path):
+    pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    run = tmp_path / "run"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert_one_line_error(invoke("train", empty, "--run", run), "empty")
+    assert_one_line_error(invoke("train", tmp_path / "missing", "--run", run), "missing")
+    assert_one_line_error(invoke("train", "mnist:12", "--run", run), "12")
+    assert_one_line_error(invoke("train", good_folder, "--run", run, "--image-size", "48"), "power of two")
+    assert_one_line_error(invoke("train", good_folder, "--run", run, "--epochs", "0"), "--epochs")
+    assert_one_line_error(invoke("train", good_folder, "--run", run, "--resume"), "run folder")
+    assert not run.exists()
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    assert_one_line_error(invoke("train", good_folder, "--run", occupied), "file")
+    assert occupied.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a device that is always full")
+def test_a_full_disk_and_an_unwritable_output_are_one_line(trained, artefact, mvtec_folder, tmp_path):
+    before = artefact.read_bytes()
+    assert_one_line_error(
+        invoke("benchmark", artefact, "--runs", "1", "--json", tmp_path / "no" / "such" / "f.json"), "no/such"
+    )
+    result = invoke("evaluate", artefact, mvtec_folder, "--report", "/dev/null/report")
+    assert_one_line_error(result, "/dev/null")
+    result = invoke("inspect", artefact, mvtec_folder / "test", "--heatmaps", "/dev/null/maps")
+    assert_one_line_error(result, "/dev/null")
+    assert artefact.read_bytes() == before
