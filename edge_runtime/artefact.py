@@ -2,7 +2,7 @@
 
 The metadata is a JSON file in a ZIP that is appended to the flatbuffer, TFLite's own convention for
 associated files: every TFLite interpreter loads the file as it is, and `unzip -p model.tflite
-    tfganomaly.json` prints the metadata.
+tfganomaly.json` prints the metadata.
 Equal content gives equal bytes.
 """
 

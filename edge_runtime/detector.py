@@ -293,7 +293,7 @@ def calibrate_artefact(
     """Choose an artefact's threshold and score range anew from good images, and write them into it.
 
     Do this on the device and with the camera that will be used: another interpreter or another lamp gives
-        other scores.
+    other scores.
     The model itself is untouched, and the file is replaced in one step.
 
     Args:

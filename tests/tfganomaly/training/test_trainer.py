@@ -111,7 +111,7 @@ def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finish
     for expected, weights in zip(uninterrupted.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(expected, weights)
     assert resumed.threshold == uninterrupted.threshold
-    assert list((tmp_path / "killed" / "checkpoint").glob(".*.part*"))
+    assert not list((tmp_path / "killed" / "checkpoint").glob(".*.part*"))
 
 
 def test_a_finished_run_can_be_given_more_epochs_but_no_other_option(good_folder, tmp_path):
