@@ -1,0 +1,317 @@
+"""Compares a run with the files exported from it, through the runtime that devices use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.flatbuffer import FlatbufferInspection
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.scoring import anomaly_scores
+from tfganomaly.evaluation.metrics import image_auroc
+from tfganomaly.evaluation.scorer import Scorer
+
+Progress = Callable[[int, int], None]
+
+OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
+_BATCH_SIZE = 32
+_LATENCY_RUNS = 30
+
+
+@dataclass(frozen=True)
+class ParityImages:
+    """The images that run and artefacts are compared on.
+
+    Attributes:
+        part: "test" or, where the data has no test part, "held-back good".
+        names: N names.
+        pixels: uint8 (N, H, W, C) as `prepare_image` gives them.
+        labels: (N,) 0 = good, 1 = anomalous.
+    """
+
+    part: str
+    names: tuple[str, ...]
+    pixels: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ScoredOutputs:
+    """What one model says about the images of the comparison.
+
+    Attributes:
+        description: Which model.
+        scores: float64 (N,), raw.
+        verdicts: bool (N,): above the model's own threshold.
+        threshold: That threshold.
+        outputs: float32 arrays by name, N first; only of the images of the output comparison.
+    """
+
+    description: str
+    scores: np.ndarray = field(repr=False)
+    verdicts: np.ndarray = field(repr=False)
+    threshold: float
+    outputs: Mapping[str, np.ndarray] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, 99 % quantile and maximum of absolute differences."""
+
+    mean: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, differences: np.ndarray) -> Spread:
+        """Summarises signed differences."""
+        sizes = np.abs(differences)
+        return cls(float(sizes.mean()), float(np.quantile(sizes, 0.99)), float(sizes.max()))
+
+    def to_dict(self) -> dict[str, float]:
+        """A JSON object."""
+        return {name: _rounded(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class ArtefactParity:
+    """How one exported file compares with the run.
+
+    Attributes:
+        name: Short name for columns, such as "int8 (qat)".
+        scores: float64 (N,), raw.
+        threshold: Calibrated on this file.
+        auroc: Image AUROC, or None without both classes.
+        auroc_drop: The run's minus this file's, or None.
+        score_difference: Of raw scores.
+        margin_difference: The same divided by the run's margin (threshold minus median good score).
+        rank_correlation: Spearman's, over all images; None where scores are all equal.
+        verdict_flips: Images that run and file judge differently, each with its own threshold.
+        verdict_flip_share: The same as a share of the images.
+        output_errors: Absolute error of each output relative to the standard deviation of the run's.
+        size_bytes: Of the flatbuffer.
+        operations: Count by operation.
+        tensor_types: Count by type.
+        latency_ms: Median time of the interpreter for one image, one thread, on this machine.
+    """
+
+    name: str
+    scores: np.ndarray = field(repr=False)
+    threshold: float
+    auroc: float | None
+    auroc_drop: float | None
+    score_difference: Spread
+    margin_difference: Spread
+    rank_correlation: float | None
+    verdict_flips: int
+    verdict_flip_share: float
+    output_errors: Mapping[str, Spread]
+    size_bytes: int
+    operations: Mapping[str, int]
+    tensor_types: Mapping[str, int]
+    latency_ms: float
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that go into the artefact: those that do not depend on the machine."""
+        return {
+            "auroc": _rounded(self.auroc),
+            "auroc_drop": _rounded(self.auroc_drop),
+            "score_difference": self.score_difference.to_dict(),
+            "margin_difference": self.margin_difference.to_dict(),
+            "rank_correlation": _rounded(self.rank_correlation),
+            "verdict_flips": self.verdict_flips,
+            "verdict_flip_share": _rounded(self.verdict_flip_share),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object with everything."""
+        return {
+            "name": self.name,
+            **self.summary(),
+            "threshold": _rounded(self.threshold),
+            "output_errors": {name: error.to_dict() for name, error in self.output_errors.items()},
+            "size_bytes": self.size_bytes,
+            "operations": dict(self.operations),
+            "tensor_types": dict(self.tensor_types),
+            "latency_ms": round(self.latency_ms, 3),
+            "scores": [_rounded(float(score)) for score in self.scores],
+        }
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The comparison of a run with everything that was exported from it.
+
+    Attributes:
+        run: The run's description.
+        data: What it was compared on, such as "elpv, test".
+        names: N image names.
+        labels: (N,) 0 = good, 1 = anomalous.
+        run_scores: float64 (N,), raw.
+        run_threshold: The run's own.
+        run_auroc: Image AUROC of the run, or None without both classes.
+        artefacts: The exported file first, then those made for comparison.
+        lowering_difference: Largest relative difference of the lowered graph's outputs.
+        fine_tuning: (step, disagreement) of each check, empty without fine-tuning.
+        best_step: The step whose weights were kept.
+        failures: Why the gate refused the export; empty when it did not.
+    """
+
+    run: str
+    data: str
+    names: tuple[str, ...] = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    run_scores: np.ndarray = field(repr=False)
+    run_threshold: float
+    run_auroc: float | None
+    artefacts: tuple[ArtefactParity, ...]
+    lowering_difference: float
+    fine_tuning: tuple[tuple[int, float], ...] = ()
+    best_step: int = 0
+    failures: tuple[str, ...] = ()
+
+    @property
+    def exported(self) -> ArtefactParity:
+        """The file that the user asked for."""
+        return self.artefacts[0]
+
+    def summary(self) -> dict[str, Any]:
+        """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
+        return {
+            "data": self.data,
+            "num_images": len(self.labels),
+            "num_anomalous": int(self.labels.sum()),
+            "run_auroc": _rounded(self.run_auroc),
+            **self.exported.summary(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON report."""
+        return {
+            "run": self.run,
+            "data": self.data,
+            "num_images": len(self.labels),
+            "num_anomalous": int(self.labels.sum()),
+            "passed": not self.failures,
+            "failures": list(self.failures),
+            "run_auroc": _rounded(self.run_auroc),
+            "run_threshold": _rounded(self.run_threshold),
+            "lowering_difference": _rounded(self.lowering_difference),
+            "fine_tuning": [{"step": step, "disagreement": _rounded(value)} for step, value in self.fine_tuning],
+            "best_step": self.best_step,
+            "artefacts": [artefact.to_dict() for artefact in self.artefacts],
+            "images": [
+                {"path": name, "label": int(label), "run_score": _rounded(float(score))}
+                for name, label, score in zip(self.names, self.labels, self.run_scores, strict=True)
+            ],
+        }
+
+
+def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None = None) -> ScoredOutputs:
+    """Runs a model over the images of the comparison.
+
+    The outputs themselves are kept for the first images only, as many as 16 million numbers hold.
+    """
+    scores: list[np.ndarray] = []
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
+    kept_numbers = 0
+    for start in range(0, len(images.pixels), _BATCH_SIZE):
+        batch = images.pixels[start : start + _BATCH_SIZE]
+        outputs = scorer.model_outputs(batch)
+        scores.append(anomaly_scores(scorer.score_rule, scale_pixels(batch), outputs).astype(np.float64))
+        if kept_numbers < 16_000_000:
+            for name in OUTPUT_NAMES:
+                values = getattr(outputs, name)
+                if values is not None:
+                    kept[name].append(values)
+                    kept_numbers += values.size
+        if progress is not None:
+            progress(min(start + _BATCH_SIZE, len(images.pixels)), len(images.pixels))
+    all_scores = np.concatenate(scores)
+    return ScoredOutputs(
+        description=scorer.description,
+        scores=all_scores,
+        verdicts=all_scores > scorer.threshold,
+        threshold=scorer.threshold,
+        outputs={name: np.concatenate(parts) for name, parts in kept.items() if parts},
+    )
+
+
+def compare_with_run(
+    name: str,
+    run: ScoredOutputs,
+    run_median_good_score: float,
+    artefact: ScoredOutputs,
+    images: ParityImages,
+    inspection: FlatbufferInspection,
+    latency_ms: float,
+) -> ArtefactParity:
+    """Computes the figures of one file.
+
+    Args:
+        name: Short name for columns.
+        run: What the run says.
+        run_median_good_score: Median raw score of held-back good images by the run.
+        artefact: What the file says.
+        images: What both looked at.
+        inspection: What is in the file.
+        latency_ms: From `measure_latency_ms`.
+    """
+    difference = artefact.scores - run.scores
+    margin = max(run.threshold - run_median_good_score, 1e-12)
+    auroc, run_auroc = image_auroc(images.labels, artefact.scores), image_auroc(images.labels, run.scores)
+    flips = int(np.count_nonzero(artefact.verdicts != run.verdicts))
+    return ArtefactParity(
+        name=name,
+        scores=artefact.scores,
+        threshold=artefact.threshold,
+        auroc=auroc,
+        auroc_drop=None if auroc is None or run_auroc is None else run_auroc - auroc,
+        score_difference=Spread.of(difference),
+        margin_difference=Spread.of(difference / margin),
+        rank_correlation=_rank_correlation(run.scores, artefact.scores),
+        verdict_flips=flips,
+        verdict_flip_share=flips / len(run.scores),
+        output_errors={
+            output: Spread.of((artefact.outputs[output] - values) / max(float(values.std()), 1e-12))
+            for output, values in run.outputs.items()
+            if output in artefact.outputs
+        },
+        size_bytes=inspection.size_bytes,
+        operations=inspection.operation_counts,
+        tensor_types=inspection.tensor_type_counts,
+        latency_ms=latency_ms,
+    )
+
+
+def measure_latency_ms(detector: AnomalyDetector, pixels: np.ndarray) -> float:
+    """Returns the median time of the interpreter for one image in milliseconds, uint8 (N, H, W, C)."""
+    times = []
+    for index in range(_LATENCY_RUNS):
+        start = perf_counter()
+        detector.model_outputs(pixels[index % len(pixels)][np.newaxis])
+        times.append(1000 * (perf_counter() - start))
+    return float(np.median(times))
+
+
+def median_good_score(scores: np.ndarray, labels: np.ndarray, fallback: Sequence[float]) -> float:
+    """Median raw score of the good images, or of the calibration's quantiles where none is among them."""
+    good = scores[labels == 0]
+    return float(np.median(good if len(good) else np.asarray(fallback)))
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six digits: the float run's last bits depend on the order in which threads add."""
+    return None if value is None else float(f"{value:.6g}")
