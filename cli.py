@@ -175,18 +175,12 @@ def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
     Example:
       tfganomaly export runs/parts --output parts.tflite
     """
-    from tfganomaly.extras import require_extra
-
-    require_extra("export")
     from export.options import ExportOptions
     from export.pipeline import export_run
-    from tfganomaly.training.run import load_run
 
-    trained = load_run(run)
-    _quiet_tensorflow_from_now_on()
     options = ExportOptions(**{name: value for name, value in given.items() if value is not None})
     with stage_progress() as progress:
-        result = export_run(trained, output, options, data_source=data, progress=progress)
+        result = export_run(run, output, options, data_source=data, progress=progress)
     click.echo(result.text())
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from edge_runtime.artefact import Artefact, ArtefactMetadata, read_artefact, replace_metadata
 from edge_runtime.calibration import (
-    DEFAULT_FALSE_ALARM_RATE,
     Calibration,
     calibrate,
     check_false_alarm_rate,
@@ -284,7 +283,7 @@ class ArtefactCalibration:
 def calibrate_artefact(
     path: str | os.PathLike[str],
     good_images: Iterable[ImageSource],
-    false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
+    false_alarm_rate: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     *,
     num_threads: int = 1,
@@ -300,7 +299,8 @@ def calibrate_artefact(
         path: The artefact.
         good_images: Images of good parts that the model was not trained on. One that cannot be read is
             skipped.
-        false_alarm_rate: Share of good images that may be called anomalies, above 0 and below 1.
+        false_alarm_rate: Share of good images that may be called anomalies, above 0 and below 1; None: the
+            rate that the artefact was calibrated for.
         progress: Called with (images done, images in all) after each.
         num_threads: CPU threads for one inference.
         backend_loader: What makes the interpreter.
@@ -313,8 +313,10 @@ def calibrate_artefact(
         CalibrationError: Fewer than two images could be read, or the rate is impossible.
         OutputError: The artefact cannot be written; it is as before.
     """
-    check_false_alarm_rate(false_alarm_rate)
     detector = AnomalyDetector(path, num_threads=num_threads, backend_loader=backend_loader)
+    if false_alarm_rate is None:
+        false_alarm_rate = detector.calibration.false_alarm_rate
+    check_false_alarm_rate(false_alarm_rate)
     images = list(good_images)
     scores: list[float] = []
     map_extents: list[tuple[float, float]] = []

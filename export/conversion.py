@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from export.errors import ExportError
 from export.lowering import LoweredGraph
-from export.quiet_tensorflow import quiet_tensorflow
+from tfganomaly.quiet_tensorflow import quiet_tensorflow
 
 # An int8 grid of step 1/128 around zero holds -1 exactly and 127/128 at most. Asked for [-1, 1] the converter
 # would take a step of 1/127.5, on which every one of the 256 grey values falls half-way between two levels.
@@ -71,6 +71,23 @@ def convert_quantization_aware(graph: LoweredGraph, quantized_model: Any) -> byt
         quantized_model: tf_keras model with the same outputs, from `quantization_aware`.
     """
     return _convert(_as_int8(_converter(graph, quantized_model)))
+
+
+def output_positions(flatbuffer: bytes) -> dict[str, int]:
+    """Finds which output is which by the names in the file's signature.
+
+    TFLite orders outputs as it likes, not as the model did.
+
+    Returns:
+        Position in the interpreter's `get_output_details()` by name.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet_tensorflow():
+        interpreter = Interpreter(model_content=flatbuffer)
+        order = [details["index"] for details in interpreter.get_output_details()]
+        named = interpreter.get_signature_runner().get_output_details()
+    return {name: order.index(details["index"]) for name, details in named.items()}
 
 
 def _converter(graph: LoweredGraph, model: Any) -> Any:

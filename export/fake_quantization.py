@@ -22,9 +22,6 @@ from export.activation_ranges import ActivationRange
 from export.conversion import LARGEST_INT8_PIXEL
 from export.lowering import LoweredGraph
 
-_QuantizeConfig = tfmot.quantization.keras.QuantizeConfig
-_Quantizer = tfmot.quantization.keras.quantizers.Quantizer
-
 # They only move numbers, so their output has the scale of their input.
 _MOVING_LAYERS = (tf_keras.layers.Flatten, tf_keras.layers.Reshape)
 _PREFIX = "quant_"
@@ -56,16 +53,14 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
     return quantized
 
 
-class RangeQuantizer(_Quantizer):
+class RangeQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
     """Rounds a tensor to 256 levels of a range that is set from outside."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """Adds the two ends of the range to the layer's variables."""
         ends = {"min_var": (f"{name}_min", -1.0), "max_var": (f"{name}_max", 1.0)}
         return {
-            key: layer.add_weight(
-                weight, shape=(), initializer=tf_keras.initializers.Constant(value), trainable=False
-            )
+            key: layer.add_weight(weight, shape=(), initializer=tf_keras.initializers.Constant(value), trainable=False)
             for key, (weight, value) in ends.items()
         }
 
@@ -78,7 +73,7 @@ class RangeQuantizer(_Quantizer):
         return {}
 
 
-class KernelQuantizer(_Quantizer):
+class KernelQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
     """Rounds a kernel to -127 .. 127 steps of its largest absolute value, for each output channel.
 
     Args:
@@ -100,9 +95,7 @@ class KernelQuantizer(_Quantizer):
         kernel = tf.transpose(inputs, (0, 1, 3, 2)) if self.transposed else inputs
         largest = tf.reduce_max(tf.abs(tf.stop_gradient(kernel)), axis=tf.range(tf.rank(kernel) - 1))
         largest = tf.maximum(largest, 1e-9)  # a channel of zeros has no step
-        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            kernel, -largest, largest, narrow_range=True
-        )
+        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -largest, largest, narrow_range=True)
         return tf.transpose(rounded, (0, 1, 3, 2)) if self.transposed else rounded
 
     def get_config(self) -> dict[str, Any]:
@@ -110,7 +103,7 @@ class KernelQuantizer(_Quantizer):
         return {"transposed": self.transposed}
 
 
-class LayerQuantization(_QuantizeConfig):
+class LayerQuantization(tfmot.quantization.keras.QuantizeConfig):
     """Says what of a layer is quantized: its kernel, if it has one, and its output.
 
     Args:
@@ -137,6 +130,7 @@ class LayerQuantization(_QuantizeConfig):
 
     def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
         """Nothing to set."""
+        del layer, quantize_activations  # AutoGraph cannot read a function without a statement
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """The output's range."""

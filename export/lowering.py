@@ -13,20 +13,16 @@ layers in `LOWERINGS`: branches, skip connections, layers used twice.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must stand before TensorFlow loads
 
 import keras
 import numpy as np
 import tf_keras
 
+from edge_runtime.artefact import OUTPUT_NAMES
 from export.errors import ExportError
-
-OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
 
 # One call of one layer: the layer's name, and which of its calls.
 _Call = tuple[str, int]
@@ -72,7 +68,7 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
             tensors[call] = tf_keras.Input(layer.batch_shape[1:], name=layer.name)
             continue
         inputs = [tensors[source] for source in graph.sources[call]]
-        if call in graph.absorbed_by:
+        if call in graph.absorbed_by or isinstance(layer, keras.layers.Dropout):
             tensors[call] = inputs[0]
             continue
         try:
@@ -83,15 +79,11 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which the export cannot lower. "
                 f"Build the inference graph from these layers: {known}, BatchNormalization."
             ) from None
-        lowered, values = lowering(
-            layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name
-        )
+        lowered, values = lowering(layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name)
         tensors[call] = lowered(inputs if len(inputs) > 1 else inputs[0])
         weights.append((lowered, values))
     (image,) = (tensors[call] for call in graph.inputs)
-    lowered_model = tf_keras.Model(
-        image, [tensors[call] for call in graph.outputs.values()], name="inference_graph"
-    )
+    lowered_model = tf_keras.Model(image, [tensors[call] for call in graph.outputs.values()], name="inference_graph")
     for lowered, values in weights:
         lowered.set_weights(values)
     return LoweredGraph(lowered_model, tuple(graph.outputs))
@@ -265,9 +257,7 @@ def _is_linear(layer: keras.layers.Layer) -> bool:
 def _is_plain_relu(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return (
-        isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
-    )
+    return isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
 
 
 def _folded_weights(
@@ -358,7 +348,6 @@ LOWERINGS: Mapping[type, Callable[[keras.layers.Layer, list[keras.layers.Layer],
     keras.layers.Activation: _lower_activation,
     keras.layers.Concatenate: _lower_plain_layer(tf_keras.layers.Concatenate, {"axis": "axis"}),
     keras.layers.Add: _lower_plain_layer(tf_keras.layers.Add, {}),
-    keras.layers.Dropout: _lower_plain_layer(tf_keras.layers.Dropout, {"rate": "rate"}),
     keras.layers.Flatten: _lower_plain_layer(tf_keras.layers.Flatten, {}),
     keras.layers.Reshape: _lower_plain_layer(tf_keras.layers.Reshape, {"target_shape": "target_shape"}),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from edge_runtime.artefact import OUTPUT_NAMES
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.flatbuffer import FlatbufferInspection
 from edge_runtime.preprocessing import scale_pixels
@@ -19,9 +20,9 @@ from tfganomaly.evaluation.scorer import Scorer
 
 Progress = Callable[[int, int], None]
 
-OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
 _BATCH_SIZE = 32
 _LATENCY_RUNS = 30
+_KEPT_OUTPUT_NUMBERS = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ArtefactParity:
         auroc: Image AUROC, or None without both classes.
         auroc_drop: The run's minus this file's, or None.
         score_difference: Of raw scores.
-        margin_difference: The same divided by the run's margin (threshold minus median good score).
+        margin_difference: The same divided by the run's margin, its threshold minus its median good score.
         rank_correlation: Spearman's, over all images; None where scores are all equal.
         verdict_flips: Images that run and file judge differently, each with its own threshold.
         verdict_flip_share: The same as a share of the images.
@@ -120,11 +121,11 @@ class ArtefactParity:
     def summary(self) -> dict[str, Any]:
         """The figures that go into the artefact: those that do not depend on the machine."""
         return {
-            "auroc": _rounded(self.auroc),
-            "auroc_drop": _rounded(self.auroc_drop),
+            "auroc": _rounded_or_none(self.auroc),
+            "auroc_drop": _rounded_or_none(self.auroc_drop),
             "score_difference": self.score_difference.to_dict(),
             "margin_difference": self.margin_difference.to_dict(),
-            "rank_correlation": _rounded(self.rank_correlation),
+            "rank_correlation": _rounded_or_none(self.rank_correlation),
             "verdict_flips": self.verdict_flips,
             "verdict_flip_share": _rounded(self.verdict_flip_share),
         }
@@ -187,7 +188,7 @@ class ParityReport:
             "data": self.data,
             "num_images": len(self.labels),
             "num_anomalous": int(self.labels.sum()),
-            "run_auroc": _rounded(self.run_auroc),
+            "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
         }
 
@@ -200,7 +201,7 @@ class ParityReport:
             "num_anomalous": int(self.labels.sum()),
             "passed": not self.failures,
             "failures": list(self.failures),
-            "run_auroc": _rounded(self.run_auroc),
+            "run_auroc": _rounded_or_none(self.run_auroc),
             "run_threshold": _rounded(self.run_threshold),
             "lowering_difference": _rounded(self.lowering_difference),
             "fine_tuning": [{"step": step, "disagreement": _rounded(value)} for step, value in self.fine_tuning],
@@ -216,7 +217,7 @@ class ParityReport:
 def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None = None) -> ScoredOutputs:
     """Runs a model over the images of the comparison.
 
-    The outputs themselves are kept for the first images only, as many as 16 million numbers hold.
+    The outputs themselves are kept for the first images only, as far as 64 MB hold them.
     """
     scores: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
@@ -225,7 +226,7 @@ def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None
         batch = images.pixels[start : start + _BATCH_SIZE]
         outputs = scorer.model_outputs(batch)
         scores.append(anomaly_scores(scorer.score_rule, scale_pixels(batch), outputs).astype(np.float64))
-        if kept_numbers < 16_000_000:
+        if kept_numbers < _KEPT_OUTPUT_NUMBERS:
             for name in OUTPUT_NAMES:
                 values = getattr(outputs, name)
                 if values is not None:
@@ -246,7 +247,7 @@ def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None
 def compare_with_run(
     name: str,
     run: ScoredOutputs,
-    run_median_good_score: float,
+    run_margin: float,
     artefact: ScoredOutputs,
     images: ParityImages,
     inspection: FlatbufferInspection,
@@ -257,14 +258,14 @@ def compare_with_run(
     Args:
         name: Short name for columns.
         run: What the run says.
-        run_median_good_score: Median raw score of held-back good images by the run.
+        run_margin: The run's threshold minus its median score of held-back good images: the room that a good
+            image has.
         artefact: What the file says.
         images: What both looked at.
         inspection: What is in the file.
         latency_ms: From `measure_latency_ms`.
     """
     difference = artefact.scores - run.scores
-    margin = max(run.threshold - run_median_good_score, 1e-12)
     auroc, run_auroc = image_auroc(images.labels, artefact.scores), image_auroc(images.labels, run.scores)
     flips = int(np.count_nonzero(artefact.verdicts != run.verdicts))
     return ArtefactParity(
@@ -274,7 +275,7 @@ def compare_with_run(
         auroc=auroc,
         auroc_drop=None if auroc is None or run_auroc is None else run_auroc - auroc,
         score_difference=Spread.of(difference),
-        margin_difference=Spread.of(difference / margin),
+        margin_difference=Spread.of(difference / max(run_margin, 1e-12)),
         rank_correlation=_rank_correlation(run.scores, artefact.scores),
         verdict_flips=flips,
         verdict_flip_share=flips / len(run.scores),
@@ -300,18 +301,16 @@ def measure_latency_ms(detector: AnomalyDetector, pixels: np.ndarray) -> float:
     return float(np.median(times))
 
 
-def median_good_score(scores: np.ndarray, labels: np.ndarray, fallback: Sequence[float]) -> float:
-    """Median raw score of the good images, or of the calibration's quantiles where none is among them."""
-    good = scores[labels == 0]
-    return float(np.median(good if len(good) else np.asarray(fallback)))
-
-
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     return float(spearmanr(first, second).statistic)
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: float) -> float:
     """Six digits: the float run's last bits depend on the order in which threads add."""
-    return None if value is None else float(f"{value:.6g}")
+    return float(f"{value:.6g}")
+
+
+def _rounded_or_none(value: float | None) -> float | None:
+    return None if value is None else _rounded(value)

@@ -88,11 +88,15 @@ def fine_tune(
         progress: Told about the steps done.
     """
     rng = np.random.default_rng(settings.seed)
-    check = _AgreementCheck(graph, quantized_model, with_disturbed(scale_pixels(held_back_pixels), settings.seed), score_rule)
+    check = _AgreementCheck(
+        graph, quantized_model, with_disturbed(scale_pixels(held_back_pixels), settings.seed), score_rule
+    )
     variables = quantized_model.trainable_variables
     best_step, best_weights, history = 0, [variable.numpy() for variable in variables], [(0, check())]
     if settings.steps:
-        step_function = _compile_step(graph, quantized_model, settings, scale_pixels(train_pixels[:_EVALUATION_BATCH_SIZE]))
+        step_function = _compile_step(
+            graph, quantized_model, settings, scale_pixels(train_pixels[:_EVALUATION_BATCH_SIZE])
+        )
     check_interval = max(1, settings.steps // CHECKS)
     for step in range(1, settings.steps + 1):
         step_function(tf.constant(_draw_batch(train_pixels, settings.batch_size, rng)))

@@ -85,7 +85,7 @@ def test_evaluate_takes_a_run_and_an_artefact_and_writes_the_promised_json(train
             "pixel_auroc", "aupro", "per_defect_auroc", "shortcut_baselines", "num_normal", "num_anomalous", "scores",
         } <= set(figures[name])  # fmt: skip
         assert (figures[name]["num_normal"], figures[name]["num_anomalous"]) == (10, 10)
-        assert set(figures[name]["scores"][0]) == {"path", "label", "score"}
+        assert {"path", "label", "score"} <= set(figures[name]["scores"][0])
         assert figures[name]["pixel_auroc"] is not None
     # A black bar in a soft disc is plain to see: even a tiny model must find it, in float and in int8.
     assert figures["float"]["image_auroc"] > 0.8

@@ -33,7 +33,8 @@ class AnomalyModel(keras.Model):
         if options.channels is None:
             raise ValueError("ModelOptions.channels is None; expected 1 or 3, decided from the data.")
         self.options = options
-        self._compiled_infer = tf.function(self.infer, reduce_retracing=True)
+        any_batch = tf.TensorSpec((None, *self.image_shape), tf.float32)
+        self._compiled_infer = tf.function(self.infer, input_signature=[any_batch])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

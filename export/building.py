@@ -1,0 +1,127 @@
+"""Makes the flatbuffer that was asked for out of a lowered graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_runtime.flatbuffer import FlatbufferInspection, inspect_flatbuffer
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.scoring import ScoreRule
+from export.activation_ranges import observe_ranges
+from export.conversion import (
+    convert_quantization_aware,
+    convert_to_float32,
+    convert_with_calibration,
+    output_positions,
+)
+from export.disturbance import with_disturbed
+from export.errors import ExportError
+from export.fake_quantization import add_fake_quantization
+from export.images import ExportImages
+from export.lowering import LoweredGraph
+from export.options import ExportOptions
+from export.quantization_aware import FineTuningResult, FineTuningSettings, fine_tune
+
+# More would only make the check of each step slower.
+_MOST_CHECK_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model as TFLite, not yet an artefact.
+
+    Attributes:
+        flatbuffer: The file's bytes.
+        quantization: "qat", "ptq" or "float32".
+        inspection: What is in it.
+        output_positions: Position of each output by name.
+        fine_tuning: How the fine-tuning went; None without.
+    """
+
+    flatbuffer: bytes = field(repr=False)
+    quantization: str
+    inspection: FlatbufferInspection = field(repr=False)
+    output_positions: dict[str, int]
+    fine_tuning: FineTuningResult | None = None
+
+    @property
+    def title(self) -> str:
+        """Short name for columns of a report."""
+        return "float32" if self.quantization == "float32" else f"int8 ({self.quantization})"
+
+
+def build_model(
+    quantization: str,
+    graph: LoweredGraph,
+    images: ExportImages,
+    score_rule: ScoreRule,
+    options: ExportOptions,
+    progress: Callable[[str, int, int], None],
+) -> BuiltModel:
+    """Quantizes as asked for and converts.
+
+    Args:
+        quantization: "qat", "ptq" or "float32".
+        graph: The float graph.
+        images: Good images for ranges and fine-tuning.
+        score_rule: How scores are made.
+        options: Number of images, length of the fine-tuning.
+        progress: Told about the stages.
+
+    Raises:
+        ExportError: The converter refused the graph, or left a tensor in float where all must be integer.
+    """
+    fine_tuning = None
+    calibration = _draw_images(images.train, options)
+    if quantization == "float32":
+        progress("convert", 0, 1)
+        flatbuffer = convert_to_float32(graph)
+    elif quantization == "ptq":
+        progress("convert", 0, 1)
+        flatbuffer = convert_with_calibration(graph, scale_pixels(calibration))
+    else:
+        observed = with_disturbed(scale_pixels(calibration), options.seed)
+        ranges = observe_ranges(graph, observed, options.seed, lambda *count: progress("observe ranges", *count))
+        quantized_model = add_fake_quantization(graph, ranges)
+        fine_tuning = fine_tune(
+            graph,
+            quantized_model,
+            images.train,
+            images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)],
+            score_rule,
+            FineTuningSettings(
+                options.fine_tuning_steps, options.fine_tuning_batch_size, options.learning_rate, options.seed
+            ),
+            lambda *count: progress("fine-tune", *count),
+        )
+        progress("convert", 0, 1)
+        flatbuffer = convert_quantization_aware(graph, quantized_model)
+    inspection = inspect_flatbuffer(flatbuffer)
+    if quantization != "float32":
+        check_all_integer(inspection)
+    progress("convert", 1, 1)
+    return BuiltModel(flatbuffer, quantization, inspection, output_positions(flatbuffer), fine_tuning)
+
+
+def check_all_integer(inspection: FlatbufferInspection) -> None:
+    """Refuses an int8 file in which anything is computed in float.
+
+    Raises:
+        ExportError: Names the float tensors.
+    """
+    names = [tensor.name for tensor in inspection.float_tensors]
+    if names:
+        raise ExportError(
+            f"The int8 file still has {len(names)} float tensors, such as {', '.join(names[:3])}; expected none. "
+            f"A layer has no int8 form; export with --quantization float32, or replace the layer."
+        )
+
+
+def _draw_images(pixels: np.ndarray, options: ExportOptions) -> np.ndarray:
+    if len(pixels) <= options.calibration_images:
+        return pixels
+    rng = np.random.default_rng(options.seed)
+    return pixels[np.sort(rng.choice(len(pixels), options.calibration_images, replace=False))]

@@ -1,0 +1,22 @@
+"""Decides whether an exported file is close enough to its run."""
+
+from __future__ import annotations
+
+from export.options import ExportOptions
+from export.parity import ArtefactParity
+
+
+def gate_failures(parity: ArtefactParity, options: ExportOptions) -> tuple[str, ...]:
+    """Lists which bounds of the options the exported file breaks, one sentence each; empty when none."""
+    failures = []
+    if parity.auroc_drop is not None and parity.auroc_drop > options.max_auroc_drop:
+        failures.append(
+            f"the image AUROC is {parity.auroc:.4f}, {parity.auroc_drop:.4f} below the run's; at most "
+            f"{options.max_auroc_drop:g} is allowed (--max-auroc-drop)"
+        )
+    if parity.verdict_flip_share > options.max_verdict_flips:
+        failures.append(
+            f"{parity.verdict_flips} images ({parity.verdict_flip_share:.1%}) are judged differently from the run; at "
+            f"most {options.max_verdict_flips:.1%} are allowed (--max-verdict-flips)"
+        )
+    return tuple(failures)

@@ -1,0 +1,121 @@
+"""Writes the parity report beside the artefact: JSON for tools, one self-contained HTML page for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from edge_runtime.atomic_files import write_text_atomically
+from edge_runtime.version import __version__
+from export.parity import ArtefactParity, ParityReport
+
+_PLOT_SIZE_PX = 320
+_MOST_DOTS = 1500
+
+
+@dataclass(frozen=True)
+class ParityFiles:
+    """Where the report of an artefact lies.
+
+    Attributes:
+        json: All figures and the score of every image.
+        html: The page.
+    """
+
+    json: Path
+    html: Path
+
+    @classmethod
+    def beside(cls, artefact: Path) -> ParityFiles:
+        """`tiles.parity.json` and `tiles.parity.html` beside `tiles.tflite`."""
+        return cls(artefact.with_suffix(".parity.json"), artefact.with_suffix(".parity.html"))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One image in the plot of the run's score against the file's, in pixels from the upper left."""
+
+    x: float
+    y: float
+    is_anomalous: bool
+
+
+@dataclass(frozen=True)
+class ScorePlot:
+    """The file's score (up) against the run's (right), both logarithmic, on the same scale.
+
+    Attributes:
+        size_px: Side of the square.
+        dots: One an image, at most 1500.
+        run_threshold_px: Where the run's threshold stands from the left.
+        artefact_threshold_px: Where the file's stands from the top.
+        low: Raw score at the lower left corner.
+        high: Raw score at the upper right corner.
+    """
+
+    size_px: int
+    dots: tuple[Dot, ...]
+    run_threshold_px: float
+    artefact_threshold_px: float
+    low: float
+    high: float
+
+
+def write_parity_report(report: ParityReport, files: ParityFiles) -> None:
+    """Writes both files, each whole or not at all.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    write_text_atomically(files.json, json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
+    write_text_atomically(files.html, render_parity_report(report))
+
+
+def render_parity_report(report: ParityReport) -> str:
+    """Returns the HTML page."""
+    environment = Environment(
+        loader=PackageLoader("export"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["decimals"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["digits"] = lambda value: "–" if value is None else f"{value:.3g}"
+    environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
+    return environment.get_template("parity.html.j2").render(
+        report=report,
+        plot=plot_scores(report, report.exported),
+        history=_history_line(report),
+        version=__version__,
+    )
+
+
+def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
+    """Places every image's pair of scores on a square."""
+    run_scores, scores = report.run_scores, artefact.scores
+    everything = np.concatenate([run_scores, scores, [report.run_threshold, artefact.threshold]])
+    smallest = max(float(everything[everything > 0].min(initial=1e-6)), 1e-9)
+    low, high = np.log(smallest), max(np.log(max(float(everything.max()), smallest)), np.log(smallest) + 1e-6)
+
+    def position(values: np.ndarray | float) -> np.ndarray:
+        return (np.log(np.maximum(values, smallest)) - low) / (high - low) * _PLOT_SIZE_PX
+
+    step = -(-len(scores) // _MOST_DOTS)
+    dots = zip(position(run_scores)[::step], position(scores)[::step], report.labels[::step], strict=True)
+    return ScorePlot(
+        size_px=_PLOT_SIZE_PX,
+        dots=tuple(Dot(round(float(x), 1), round(float(_PLOT_SIZE_PX - y), 1), bool(label)) for x, y, label in dots),
+        run_threshold_px=round(float(position(report.run_threshold)), 1),
+        artefact_threshold_px=round(float(_PLOT_SIZE_PX - position(artefact.threshold)), 1),
+        low=float(np.exp(low)),
+        high=float(np.exp(high)),
+    )
+
+
+def _history_line(report: ParityReport) -> str:
+    """The checks of the fine-tuning as points of a 300 x 80 polyline, from disagreement 0 upwards."""
+    if len(report.fine_tuning) < 2:
+        return ""
+    last_step, worst = report.fine_tuning[-1][0], max(value for _, value in report.fine_tuning) or 1.0
+    return " ".join(f"{300 * step / last_step:.1f},{80 - 76 * value / worst:.1f}" for step, value in report.fine_tuning)

@@ -1,0 +1,254 @@
+"""From a trained run to an artefact that is proven to score as the run does: the story of `tfganomaly export`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.artefact import ArtefactMetadata, write_artefact
+from edge_runtime.calibration import calibrate, map_extent, map_range_of_extents
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.scoring import anomaly_maps, anomaly_scores
+from export.errors import ExportError, ParityError
+from export.options import ExportOptions
+from export.result import ExportResult
+from tfganomaly.extras import require_extra
+from tfganomaly.quiet_tensorflow import import_quietly
+from tfganomaly.training.provenance import installed_versions
+from tfganomaly.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from export.building import BuiltModel
+    from export.images import ExportImages
+    from export.parity import ArtefactParity, ScoredOutputs
+    from tfganomaly.training.run import TrainedRun
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(stage, done, total)`; stages come one after the other."""
+
+_SUFFIX = ".tflite"
+_LOWERING_CHECK_IMAGES = 32
+
+
+def export_run(
+    run: TrainedRun | Path | str,
+    output_path: Path | str,
+    options: ExportOptions | None = None,
+    *,
+    data_source: str | None = None,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Exports a run. The run is only read; an earlier artefact is replaced only by one that passed the gate.
+
+    Args:
+        run: A run whose training is finished, or its folder.
+        output_path: The `.tflite` file to write. The parity report is written beside it.
+        options: How to export.
+        data_source: Where the run's data is now, if it has moved.
+        progress: Told about the stages.
+
+    Returns:
+        Where everything is and how well it agrees with the run.
+
+    Raises:
+        MissingExtraError: The `export` extra is not installed.
+        RunError, NotExportableError: There is no finished run, or its model has no inference graph.
+        DataError: The run's data is gone; say where it is with `data_source`.
+        ExportError: The model cannot be exported.
+        ParityError: The file drifted past the bounds of the options; its report was written, it was not.
+        OutputError: A file cannot be written.
+    """
+    started = time.monotonic()
+    options = options or ExportOptions()
+    tell = progress or (lambda stage, done, total: None)
+    output_path = Path(output_path)
+    require_extra("export")
+    _check_output(output_path)
+    run, images = _open_run(run, options, data_source, tell)
+    graph, lowering_difference = _lower(run, images, tell)
+
+    from export.building import build_model
+    from export.gate import gate_failures
+    from export.parity import ParityReport, score_images
+    from export.parity_report import ParityFiles, write_parity_report
+    from tfganomaly.evaluation.metrics import image_auroc
+
+    scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
+    compared: list[ArtefactParity] = []
+    exported: tuple[BuiltModel, ArtefactMetadata] | None = None
+    for quantization in _quantizations(options):
+        built = build_model(quantization, graph, images, run.score_rule, options, tell)
+        metadata, parity = _calibrate_and_compare(built, run, scored_run, images, options, tell)
+        exported = exported or (built, metadata)
+        compared.append(parity)
+    assert exported is not None
+    built, metadata = exported
+    report = ParityReport(
+        run=run.description,
+        data=f"{images.data_name}, {images.parity.part}",
+        names=images.parity.names,
+        labels=images.parity.labels,
+        run_scores=scored_run.scores,
+        run_threshold=run.threshold,
+        run_auroc=image_auroc(images.parity.labels, scored_run.scores),
+        artefacts=tuple(compared),
+        lowering_difference=lowering_difference,
+        fine_tuning=built.fine_tuning.history if built.fine_tuning else (),
+        best_step=built.fine_tuning.best_step if built.fine_tuning else 0,
+        failures=gate_failures(compared[0], options),
+    )
+    files = ParityFiles.beside(output_path)
+    write_parity_report(report, files)
+    if report.failures:
+        raise ParityError(
+            f"'{output_path}' was not written: {'; '.join(report.failures)}. See {files.html}.", files.html
+        )
+    metadata = replace(metadata, parity=report.summary())
+    written = write_artefact(output_path, built.flatbuffer, metadata)
+    return ExportResult(
+        artefact=output_path,
+        parity_json=files.json,
+        parity_html=files.html,
+        parity=report,
+        metadata=written.metadata,
+        size_bytes=output_path.stat().st_size,
+        seconds=time.monotonic() - started,
+        notes=_notes(run, images, metadata),
+    )
+
+
+def _check_output(path: Path) -> None:
+    """Says before the work what would go wrong after it."""
+    if path.suffix != _SUFFIX:
+        raise ExportError(f"The artefact is to be '{path}'; expected a name that ends in {_SUFFIX}.")
+    if path.is_dir():
+        raise ExportError(f"'{path}' is a folder; expected the name of the file to write.")
+    if not path.parent.is_dir():
+        raise ExportError(f"There is no folder '{path.parent}' to write '{path.name}' to. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise ExportError(f"The folder '{path.parent}' is not writable. Choose another --output.")
+
+
+def _open_run(
+    run: TrainedRun | Path | str, options: ExportOptions, data_source: str | None, tell: Progress
+) -> tuple[TrainedRun, ExportImages]:
+    """Reads the images first: wrong data is said before TensorFlow takes its seconds to load."""
+    from export.images import load_export_images
+
+    folder = RunFolder(Path(run)) if isinstance(run, (str, Path)) else run.folder
+    folder.require_finished()
+    images = load_export_images(folder.read_config(), options, data_source, tell)
+    tell("load TensorFlow", 0, 1)
+    import_quietly()
+    tell("load TensorFlow", 1, 1)
+    from tfganomaly.training.run import TrainedRun
+
+    return (run if isinstance(run, TrainedRun) else TrainedRun(folder.path)), images
+
+
+def _lower(run: TrainedRun, images: ExportImages, tell: Progress) -> tuple[Any, float]:
+    """Lowers the run's graph and proves it on held-back images."""
+    from export.lowering import check_same_function, lower_graph
+
+    tell("fold batch normalization", 0, 1)
+    inference_graph = run.model.inference_graph()
+    graph = lower_graph(inference_graph)
+    difference = check_same_function(inference_graph, graph, scale_pixels(images.held_back[:_LOWERING_CHECK_IMAGES]))
+    tell("fold batch normalization", 1, 1)
+    return graph, difference
+
+
+def _quantizations(options: ExportOptions) -> list[str]:
+    """What to build: the file asked for, then those that it is compared with, float32 always."""
+    wanted = [options.quantization, "float32"] + (["ptq"] if options.compare else [])
+    return list(dict.fromkeys(wanted))
+
+
+def _calibrate_and_compare(
+    built: BuiltModel,
+    run: TrainedRun,
+    scored_run: ScoredOutputs,
+    images: ExportImages,
+    options: ExportOptions,
+    tell: Progress,
+) -> tuple[ArtefactMetadata, ArtefactParity]:
+    """Runs a built model through the runtime: its own threshold first, then the comparison."""
+    from export.parity import compare_with_run, measure_latency_ms, score_images
+
+    metadata = _provisional_metadata(built, run, options)
+    with tempfile.TemporaryDirectory(prefix="tfganomaly-export-") as folder:
+        path = Path(folder) / f"candidate{_SUFFIX}"
+        write_artefact(path, built.flatbuffer, metadata)
+        metadata = metadata.with_calibration(
+            _calibrate(
+                AnomalyDetector(path), run, images.held_back, lambda *count: tell(f"calibrate {built.title}", *count)
+            )
+        )
+        write_artefact(path, built.flatbuffer, metadata)
+        detector = AnomalyDetector(path)
+        scored = score_images(detector, images.parity, lambda *count: tell(f"score with {built.title}", *count))
+        latency_ms = measure_latency_ms(detector, images.held_back)
+    run_margin = run.threshold - float(np.median(run.calibration.score_quantiles))
+    return metadata, compare_with_run(
+        built.title, scored_run, run_margin, scored, images.parity, built.inspection, latency_ms
+    )
+
+
+def _calibrate(
+    detector: AnomalyDetector, run: TrainedRun, held_back: np.ndarray, progress: Callable[[int, int], None]
+) -> Any:
+    """Threshold and ranges of the exported file, which int8 kernels shift against the run's."""
+    scores, extents = [], []
+    for done, pixels in enumerate(held_back, start=1):
+        outputs, inputs = detector.model_outputs(pixels[np.newaxis]), scale_pixels(pixels)[np.newaxis]
+        scores.append(anomaly_scores(detector.score_rule, inputs, outputs)[0])
+        extents.append(map_extent(anomaly_maps(detector.score_rule, inputs, outputs)[0]))
+        progress(done, len(held_back))
+    rate = run.config.training.false_alarm_rate
+    return calibrate(np.array(scores), map_range_of_extents(extents), rate)
+
+
+def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOptions) -> ArtefactMetadata:
+    """The artefact's metadata with the run's own calibration, and without parity."""
+    manifest = run.folder.read_manifest()
+    return ArtefactMetadata(
+        model=run.config.training.model,
+        recipe=run.config.training.recipe,
+        preprocessing=run.preprocessing,
+        score_rule=run.score_rule,
+        calibration=run.calibration,
+        outputs=built.output_positions,
+        quantization=built.quantization,
+        target=options.target,
+        data={
+            "source": run.data_source,
+            "seed": run.data_seed,
+            "fingerprint": manifest.get("data_fingerprint"),
+            "num_train": manifest.get("num_train"),
+            "num_validation": manifest.get("num_validation"),
+        },
+        versions=installed_versions(),
+    )
+
+
+def _notes(run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata) -> tuple[str, ...]:
+    notes = []
+    expected = run.folder.read_manifest().get("num_validation")
+    if expected != len(images.held_back):
+        notes.append(
+            f"The run held back {expected} good images, now {len(images.held_back)} were found: the data has changed "
+            f"since the training."
+        )
+    if images.num_unreadable:
+        notes.append(f"{images.num_unreadable} images could not be read and were left out.")
+    if metadata.calibration.note:
+        notes.append(metadata.calibration.note)
+    return tuple(notes)

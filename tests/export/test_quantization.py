@@ -1,0 +1,177 @@
+"""Conversion and quantization-aware training of one tiny network, built once: TensorFlow is slow to compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.flatbuffer import inspect_flatbuffer
+from edge_runtime.interpreter import load_backend
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.scoring import ScoreRule
+from export.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The float graph, the three files made from it, and how the fine-tuning went."""
+
+    graph: Any
+    quantized_model: Any
+    result: Any
+    files: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Converted:
+    from export.conversion import convert_to_float32, convert_with_calibration
+    from export.lowering import lower_graph
+
+    graph = lower_graph(build_ganomaly())
+    quantized_model, result, qat = _fine_tuned(graph, pixels, steps=8)
+    files = {
+        "float32": convert_to_float32(graph),
+        "ptq": convert_with_calibration(graph, scale_pixels(pixels)),
+        "qat": qat,
+    }
+    return Converted(graph, quantized_model, result, files)
+
+
+def _fine_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any, bytes]:
+    from export.activation_ranges import observe_ranges
+    from export.conversion import convert_quantization_aware
+    from export.disturbance import with_disturbed
+    from export.fake_quantization import add_fake_quantization
+    from export.quantization_aware import FineTuningSettings, fine_tune
+
+    ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0), 0)
+    quantized_model = add_fake_quantization(graph, ranges)
+    settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
+    result = fine_tune(graph, quantized_model, pixels, pixels[:16], ScoreRule(), settings)
+    return quantized_model, result, convert_quantization_aware(graph, quantized_model)
+
+
+def _run(flatbuffer: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    from export.conversion import output_positions
+
+    backend = load_backend(flatbuffer)
+    outputs = [backend.run(image) for image in scale_pixels(pixels)]
+    return {
+        name: np.concatenate([each[position] for each in outputs])
+        for name, position in output_positions(flatbuffer).items()
+    }
+
+
+def _float_outputs(graph: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip(graph.output_names, (value.numpy() for value in graph.model(images)), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["ptq", "qat"])
+def test_an_int8_file_has_no_float_tensor(converted: Converted, kind: str) -> None:
+    inspection = inspect_flatbuffer(converted.files[kind])
+    assert inspection.float_tensors == ()
+    assert set(inspection.tensor_type_counts) == {"INT8", "INT32"}
+    assert inspection.operation_counts == {"CONV_2D": 8, "LEAKY_RELU": 6, "TRANSPOSE_CONV": 4, "TANH": 1}
+    assert all(tensor.type == "INT8" and tensor.shape[0] == 1 for tensor in (*inspection.inputs, *inspection.outputs))
+
+
+@pytest.mark.parametrize("kind", ["ptq", "qat"])
+def test_kernels_are_quantized_for_each_channel(converted: Converted, kind: str) -> None:
+    operations = inspect_flatbuffer(converted.files[kind]).operations
+    kernels = [
+        tensor
+        for operation in operations
+        if operation.name in ("CONV_2D", "TRANSPOSE_CONV")
+        for tensor in operation.inputs
+        if tensor.is_constant and tensor.type == "INT8"
+    ]
+    assert len(kernels) == 12
+    assert all(len(kernel.scales) == kernel.shape[0] for kernel in kernels)  # output channels come first in TFLite
+
+
+def test_the_float32_file_computes_the_graph(converted: Converted, pixels: np.ndarray) -> None:
+    expected = _float_outputs(converted.graph, scale_pixels(pixels))
+    given = _run(converted.files["float32"], pixels)
+    for name, values in expected.items():
+        np.testing.assert_allclose(given[name], values, atol=1e-4 * np.abs(values).max())
+
+
+@pytest.mark.parametrize("kind", ["ptq", "qat"])
+def test_outputs_are_found_by_name_and_near_the_float_model(
+    converted: Converted, pixels: np.ndarray, kind: str
+) -> None:
+    expected = _float_outputs(converted.graph, scale_pixels(pixels))
+    given = _run(converted.files[kind], pixels)
+    for name, values in expected.items():
+        # A swapped pair of outputs would correlate by about 0.
+        assert np.corrcoef(given[name].ravel(), values.ravel())[0, 1] > 0.98, name
+
+
+def test_every_grey_value_but_white_keeps_its_own_int8_level(converted: Converted) -> None:
+    (tensor,) = inspect_flatbuffer(converted.files["qat"]).inputs
+    levels = np.rint(scale_pixels(np.arange(256, dtype=np.uint8)) / tensor.scales[0]) + tensor.zero_points[0]
+    assert tensor.scales[0] == pytest.approx(1 / 128)
+    assert len(np.unique(np.clip(levels, -128, 127))) == 255
+
+
+def test_the_fake_quantized_graph_predicts_the_file(converted: Converted, pixels: np.ndarray) -> None:
+    from export.conversion import int8_input_images
+
+    simulated = converted.quantized_model(int8_input_images(scale_pixels(pixels)), training=True)
+    given = _run(converted.files["qat"], pixels)
+    expected = _float_outputs(converted.graph, scale_pixels(pixels))
+    for name, values in zip(converted.graph.output_names, simulated, strict=True):
+        to_file = np.abs(given[name] - values.numpy()).mean()
+        to_float = np.abs(given[name] - expected[name]).mean()
+        assert to_file < to_float, name
+
+
+def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -> None:
+    history = dict(converted.result.history)
+    assert list(history)[0] == 0
+    assert list(history)[-1] == 8
+    assert converted.result.disagreement == min(history.values()) <= history[0]
+
+
+def test_without_a_step_the_calibrated_graph_stays(converted: Converted, pixels: np.ndarray) -> None:
+    quantized_model, result, _ = _fine_tuned(converted.graph, pixels, steps=0)
+    assert result.best_step == 0
+    expected = converted.graph.model.get_layer(converted.graph.model.layers[1].name).get_weights()[0]
+    kernels = [variable.numpy() for variable in quantized_model.trainable_variables]
+    assert any(kernel.shape == expected.shape and np.array_equal(kernel, expected) for kernel in kernels)
+
+
+def test_fine_tuning_leaves_the_float_graph_untouched(build_ganomaly: Callable[..., Any], converted: Converted) -> None:
+    from export.lowering import lower_graph
+
+    fresh = lower_graph(build_ganomaly()).model.get_weights()
+    for before, after in zip(fresh, converted.graph.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_the_same_graph_gives_the_same_bytes(converted: Converted, pixels: np.ndarray) -> None:
+    _, result, again = _fine_tuned(converted.graph, pixels, steps=8)
+    assert result == converted.result
+    assert again == converted.files["qat"]
+
+
+def test_a_float_tensor_in_an_int8_file_is_named(converted: Converted) -> None:
+    from export.building import check_all_integer
+
+    with pytest.raises(ExportError, match=r"still has \d+ float tensors, such as "):
+        check_all_integer(inspect_flatbuffer(converted.files["float32"]))
+
+
+def test_what_the_converter_refuses_is_one_error(converted: Converted) -> None:
+    from export.conversion import _convert
+
+    class Refusing:
+        def convert(self) -> bytes:
+            raise RuntimeError("op 'Foo' is not known\nand a long trace")
+
+    with pytest.raises(ExportError, match="refused the graph: op 'Foo' is not known$"):
+        _convert(Refusing())
