@@ -54,7 +54,9 @@ def trained(mvtec_folder, tmp_path_factory):
     """A run trained by the command line."""
     pytest.importorskip("tensorflow", reason="the train extra is not installed")
     run = tmp_path_factory.mktemp("cli") / "run"
-    result = invoke("train", mvtec_folder, "--run", run, *TINY, "--epochs=30", "--validation-fraction=0.2")
+    result = invoke(
+        "train", mvtec_folder, "--run", run, *TINY, "--epochs=60", "--learning-rate=0.002", "--validation-fraction=0.2"
+    )
     assert result.exit_code == 0, result.output
     assert "threshold" in result.stdout
     return run
