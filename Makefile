@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions that were tested together, where this Python has such a file; otherwise the bounds in pyproject.toml.
 CONSTRAINTS := $(wildcard constraints/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt)
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS))
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS))
 SOURCES := cli.py edge_runtime tfganomaly export tests benchmarks
 
 .DEFAULT_GOAL := help

@@ -77,17 +77,23 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> s
         f"operations    {operations}",
         f"tensors       {types}",
         *(f"input         {_tensor_line(tensor)}" for tensor in inspection.inputs),
-        *(f"output        {_tensor_line(tensor)}" for tensor in inspection.outputs),
+        *(f"output        {_tensor_line(tensor)}  {name}" for name, tensor in _named_outputs(metadata, inspection)),
     ]
-    lines += [f"parity        {name} {_shown(value)}" for name, value in metadata.parity.items()]
+    lines += [f"parity        {name.replace('_', ' ')}: {_shown(value)}" for name, value in metadata.parity.items()]
     return "\n".join(lines)
 
 
 def _tensor_line(tensor: TensorInfo) -> str:
     shape = " x ".join(map(str, tensor.shape))
     scale = f", scale {tensor.scales[0]:.6g}, zero point {tensor.zero_points[0]}" if tensor.scales else ""
-    return f"{shape} {tensor.type}{scale}  {tensor.name}"
+    return f"{shape} {tensor.type}{scale}"
+
+
+def _named_outputs(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> list[tuple[str, TensorInfo]]:
+    return [(name, inspection.outputs[position]) for name, position in metadata.outputs.items()]
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
     return f"{value:.6g}" if isinstance(value, float) else str(value)

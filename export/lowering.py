@@ -7,13 +7,12 @@ folded into the kernel and bias before it, and a ReLU becomes its convolution's 
     y = gamma * (k * x + b - mean) / sqrt(variance + epsilon) + beta
       = (k * s) * x + (b - mean) * s + beta,    s = gamma / sqrt(variance + epsilon)
 
-The graph is read from `Model.get_config()`, the format of `.keras` files, and may be any acyclic graph of the
-layers in `LOWERINGS`: branches, skip connections, layers used twice.
+The graph may be any acyclic graph of the layers in `LOWERINGS`: branches, skip connections, layers used twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +20,8 @@ import keras
 import numpy as np
 import tf_keras
 
-from edge_runtime.artefact import OUTPUT_NAMES
 from export.errors import ExportError
-
-# One call of one layer: the layer's name, and which of its calls.
-_Call = tuple[str, int]
+from export.layer_graph import Call, LayerGraph, outputs_by_name, read_graph
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class LoweredGraph:
 
     Attributes:
         model: tf_keras functional model; input float32 `(None, H, W, C)` in [-1, 1], a list of outputs.
-        output_names: What each output is, in the model's order: names out of `OUTPUT_NAMES`.
+        output_names: What each output is, in the model's order: names out of `edge_runtime.artefact.OUTPUT_NAMES`.
     """
 
     model: Any
@@ -52,7 +48,7 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
 
     Args:
         model: Flat functional model, one image input with static height and width; its outputs are a dict by
-            name, or a list in the order of `OUTPUT_NAMES`.
+            name, or a list: latent, reconstructed latent, reconstruction.
 
     Returns:
         A graph that computes the same function with weights of its own; `model` is not touched.
@@ -60,15 +56,16 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
     Raises:
         ExportError: A layer has no lowering, or a batch normalization has no convolution to fold into.
     """
-    graph = _read_graph(model)
-    tensors: dict[_Call, Any] = {}
+    graph = read_graph(model)
+    absorbed_by = _find_absorbed(graph)
+    tensors: dict[Call, Any] = {}
     weights: list[tuple[Any, list[np.ndarray]]] = []
     for call, layer in graph.layers.items():
         if isinstance(layer, keras.layers.InputLayer):
             tensors[call] = tf_keras.Input(layer.batch_shape[1:], name=layer.name)
             continue
         inputs = [tensors[source] for source in graph.sources[call]]
-        if call in graph.absorbed_by or isinstance(layer, keras.layers.Dropout):
+        if call in absorbed_by or isinstance(layer, keras.layers.Dropout):
             tensors[call] = inputs[0]
             continue
         try:
@@ -79,7 +76,9 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which the export cannot lower. "
                 f"Build the inference graph from these layers: {known}, BatchNormalization."
             ) from None
-        lowered, values = lowering(layer, graph.absorbed(call), f"{layer.name}_{call[1]}" if call[1] else layer.name)
+        absorbed = [graph.layers[other] for other, owner in absorbed_by.items() if owner == call]
+        name = f"{layer.name}_{call[1]}" if call[1] else layer.name
+        lowered, values = lowering(layer, absorbed, name)
         tensors[call] = lowered(inputs if len(inputs) > 1 else inputs[0])
         weights.append((lowered, values))
     (image,) = (tensors[call] for call in graph.inputs)
@@ -120,123 +119,27 @@ def check_same_function(model: keras.Model, graph: LoweredGraph, images: np.ndar
     return worst
 
 
-def outputs_by_name(outputs: Any) -> dict[str, Any]:
-    """Names a graph's outputs, which are a dict already or a list in the order of `OUTPUT_NAMES`.
-
-    Raises:
-        ExportError: The outputs are not those of an encoder-decoder-encoder.
-    """
-    if not isinstance(outputs, Mapping):
-        values = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-        outputs = dict(zip(OUTPUT_NAMES, values, strict=False)) if len(values) == len(OUTPUT_NAMES) else {}
-    named = {name: outputs[name] for name in OUTPUT_NAMES if name in outputs}
-    if len(named) != len(outputs) or not {"latent", "reconstructed_latent"} <= set(named):
-        raise ExportError(
-            f"The inference graph's outputs are {sorted(outputs) or 'not named'}; expected latent, "
-            f"reconstructed_latent and, where the model has one, reconstruction."
-        )
-    return named
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A functional model as calls of layers, in an order in which each follows its sources."""
-
-    layers: Mapping[_Call, keras.layers.Layer]
-    sources: Mapping[_Call, tuple[_Call, ...]]
-    inputs: tuple[_Call, ...]
-    outputs: Mapping[str, _Call]
-    absorbed_by: Mapping[_Call, _Call]
-
-    def absorbed(self, call: _Call) -> list[keras.layers.Layer]:
-        """The layers whose work `call` does besides its own, in order."""
-        return [self.layers[other] for other, owner in self.absorbed_by.items() if owner == call]
-
-
-def _read_graph(model: keras.Model) -> _Graph:
-    """Reads the calls out of a functional model's configuration."""
-    config = model.get_config()
-    if "input_layers" not in config:
-        raise ExportError(
-            f"'{model.name}' is a {type(model).__name__}; expected a flat functional keras.Model as "
-            f"`inference_graph()` returns it."
-        )
-    pending = {
-        (entry["name"], number): tuple(_tensor_sources(node))
-        for entry in config["layers"]
-        for number, node in enumerate(entry["inbound_nodes"] or [{}])
-    }
-    layers: dict[_Call, keras.layers.Layer] = {}
-    sources: dict[_Call, tuple[_Call, ...]] = {}
-    while pending:
-        ready = [call for call, needed in pending.items() if all(source in layers for source in needed)]
-        for call in ready:
-            layers[call] = model.get_layer(call[0])
-            sources[call] = pending.pop(call)
-            if isinstance(layers[call], keras.Model):
-                raise ExportError(
-                    f"'{call[0]}' is a model inside the inference graph; expected a flat graph of layers, since "
-                    f"quantization-aware training refuses nested models."
-                )
-    inputs = tuple(_calls_in(config["input_layers"]))
-    outputs = outputs_by_name(
-        {name: next(_calls_in(entry)) for name, entry in config["output_layers"].items()}
-        if isinstance(config["output_layers"], Mapping)
-        else list(_calls_in(config["output_layers"]))
-    )
-    if len(inputs) != 1:
-        raise ExportError(f"The inference graph has {len(inputs)} inputs; expected one, the image.")
-    return _Graph(layers, sources, inputs, outputs, _find_absorbed(layers, sources, set(outputs.values())))
-
-
-def _tensor_sources(node: Any) -> Iterator[_Call]:
-    """Yields the calls whose tensors stand in a serialized call's arguments."""
-    if isinstance(node, Mapping):
-        if node.get("class_name") == "__keras_tensor__":
-            name, number, _ = node["config"]["keras_history"]
-            yield name, number
-        else:
-            for value in node.values():
-                yield from _tensor_sources(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _tensor_sources(value)
-
-
-def _calls_in(entry: Any) -> Iterator[_Call]:
-    """Yields the calls of `input_layers` or `output_layers`: [name, call, tensor], alone, nested or by name."""
-    if isinstance(entry, Mapping):
-        for value in entry.values():
-            yield from _calls_in(value)
-    elif entry and isinstance(entry[0], str):
-        yield entry[0], entry[1]
-    else:
-        for value in entry:
-            yield from _calls_in(value)
-
-
-def _find_absorbed(
-    layers: Mapping[_Call, keras.layers.Layer],
-    sources: Mapping[_Call, tuple[_Call, ...]],
-    outputs: set[_Call],
-) -> dict[_Call, _Call]:
+def _find_absorbed(graph: LayerGraph) -> dict[Call, Call]:
     """Finds batch normalizations and ReLUs that the convolution before them can do as well.
 
     Only where nothing else reads the tensor in between.
+
+    Returns:
+        The absorbing call by the absorbed one, in the graph's order.
+
+    Raises:
+        ExportError: A batch normalization cannot be absorbed.
     """
-    readers: dict[_Call, int] = {}
-    for needed in sources.values():
-        for source in needed:
-            readers[source] = readers.get(source, 0) + 1
-    absorbed: dict[_Call, _Call] = {}
-    activated: set[_Call] = set()
-    for call, layer in layers.items():
-        if len(sources[call]) != 1:
+    readers, outputs = graph.readers, set(graph.outputs.values())
+    absorbed: dict[Call, Call] = {}
+    activated: set[Call] = set()
+    for call, layer in graph.layers.items():
+        if len(graph.sources[call]) != 1:
             continue
-        (source,) = sources[call]
+        (source,) = graph.sources[call]
         owner = absorbed.get(source, source)
         free = readers[source] == 1 and source not in outputs and owner not in activated
-        foldable = free and type(layers[owner]) in _KERNEL_LAYERS and _is_linear(layers[owner])
+        foldable = free and _is_linear_kernel_layer(graph.layers[owner])
         if isinstance(layer, keras.layers.BatchNormalization):
             if not foldable:
                 raise ExportError(
@@ -250,8 +153,8 @@ def _find_absorbed(
     return absorbed
 
 
-def _is_linear(layer: keras.layers.Layer) -> bool:
-    return keras.activations.serialize(layer.activation) == "linear"
+def _is_linear_kernel_layer(layer: keras.layers.Layer) -> bool:
+    return type(layer) in _KERNEL_LAYERS and keras.activations.serialize(layer.activation) == "linear"
 
 
 def _is_plain_relu(layer: keras.layers.Layer) -> bool:

@@ -95,7 +95,8 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
     """Places every image's pair of scores on a square."""
     run_scores, scores = report.run_scores, artefact.scores
     everything = np.concatenate([run_scores, scores, [report.run_threshold, artefact.threshold]])
-    smallest = max(float(everything[everything > 0].min(initial=1e-6)), 1e-9)
+    positive = everything[everything > 0]
+    smallest = float(positive.min()) if positive.size else 1e-6
     low, high = np.log(smallest), max(np.log(max(float(everything.max()), smallest)), np.log(smallest) + 1e-6)
 
     def position(values: np.ndarray | float) -> np.ndarray:

@@ -104,7 +104,8 @@ def stage_progress() -> Iterator[StageProgress]:
         if stage != current:
             close()
             current = stage
-            bar = click.progressbar(length=max(total, 1), label=f"{stage:32}", file=sys.stderr)
+            label = f"{stage:32}" if sys.stderr.isatty() else stage
+            bar = click.progressbar(length=max(total, 1), label=label, file=sys.stderr)
             bar.render_progress()
         bar.update(done - bar.pos)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfganomaly.quiet_tensorflow import import_quietly
 
@@ -83,3 +85,21 @@ def pixels() -> np.ndarray:
     centres = rng.uniform(10, 22, (40, 2, 1, 1))
     discs = np.exp(-((rows - centres[:, 0]) ** 2 + (columns - centres[:, 1]) ** 2) / 60)
     return np.clip(200 * discs + rng.normal(30, 8, discs.shape), 0, 255).astype(np.uint8)[..., np.newaxis]
+
+
+@pytest.fixture(scope="session")
+def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MVTec layout: 40 good discs to train on, a test part of 10 good ones and 6 with a bright bar."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(2)
+    rows, columns = np.mgrid[:40, :40]
+    for part, count in (("train/good", 40), ("test/good", 10), ("test/bar", 6)):
+        (folder / part).mkdir(parents=True)
+        for index in range(count):
+            centre = rng.uniform(16, 24, 2)
+            disc = 170 * np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 120)
+            picture = disc + rng.normal(30, 6, disc.shape)
+            if part == "test/bar":
+                picture[index * 4 + 5 : index * 4 + 10] = 250
+            Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / part / f"{index:03d}.png")
+    return folder

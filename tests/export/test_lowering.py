@@ -108,7 +108,7 @@ def test_an_unknown_layer_is_named() -> None:
 
     image = keras.Input((8, 8, 1))
     tensor = keras.layers.GaussianNoise(0.1, name="odd_one")(image)
-    with pytest.raises(ExportError, match="'odd_one' is a GaussianNoise.*Conv2DTranspose"):
+    with pytest.raises(ExportError, match=r"'odd_one' is a GaussianNoise.*Conv2DTranspose"):
         lower_graph(keras.Model(image, [tensor, tensor, tensor]))
 
 
@@ -140,7 +140,7 @@ def test_outputs_that_are_not_known_are_refused() -> None:
     from export.lowering import lower_graph
 
     image = keras.Input((8, 8, 1))
-    with pytest.raises(ExportError, match="outputs are .*mask"):
+    with pytest.raises(ExportError, match=r"outputs are .*mask"):
         lower_graph(keras.Model(image, {"mask": keras.layers.Conv2D(1, 3)(image)}))
 
 

@@ -28,22 +28,21 @@ class Converted:
 
 @pytest.fixture(scope="module")
 def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Converted:
-    from export.conversion import convert_to_float32, convert_with_calibration
+    from export.conversion import convert_quantization_aware, convert_to_float32, convert_with_calibration
     from export.lowering import lower_graph
 
     graph = lower_graph(build_ganomaly())
-    quantized_model, result, qat = _fine_tuned(graph, pixels, steps=8)
+    quantized_model, result = _calibrated_and_tuned(graph, pixels, steps=8)
     files = {
         "float32": convert_to_float32(graph),
         "ptq": convert_with_calibration(graph, scale_pixels(pixels)),
-        "qat": qat,
+        "qat": convert_quantization_aware(graph, quantized_model),
     }
     return Converted(graph, quantized_model, result, files)
 
 
-def _fine_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any, bytes]:
+def _calibrated_and_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any]:
     from export.activation_ranges import observe_ranges
-    from export.conversion import convert_quantization_aware
     from export.disturbance import with_disturbed
     from export.fake_quantization import add_fake_quantization
     from export.quantization_aware import FineTuningSettings, fine_tune
@@ -51,8 +50,7 @@ def _fine_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any, b
     ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0), 0)
     quantized_model = add_fake_quantization(graph, ranges)
     settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
-    result = fine_tune(graph, quantized_model, pixels, pixels[:16], ScoreRule(), settings)
-    return quantized_model, result, convert_quantization_aware(graph, quantized_model)
+    return quantized_model, fine_tune(graph, quantized_model, pixels, pixels[:16], ScoreRule(), settings)
 
 
 def _run(flatbuffer: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -132,17 +130,17 @@ def test_the_fake_quantized_graph_predicts_the_file(converted: Converted, pixels
 
 def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -> None:
     history = dict(converted.result.history)
-    assert list(history)[0] == 0
+    assert next(iter(history)) == 0
     assert list(history)[-1] == 8
     assert converted.result.disagreement == min(history.values()) <= history[0]
 
 
 def test_without_a_step_the_calibrated_graph_stays(converted: Converted, pixels: np.ndarray) -> None:
-    quantized_model, result, _ = _fine_tuned(converted.graph, pixels, steps=0)
+    quantized_model, result = _calibrated_and_tuned(converted.graph, pixels, steps=0)
     assert result.best_step == 0
-    expected = converted.graph.model.get_layer(converted.graph.model.layers[1].name).get_weights()[0]
+    float_kernel = converted.graph.model.layers[1].get_weights()[0]
     kernels = [variable.numpy() for variable in quantized_model.trainable_variables]
-    assert any(kernel.shape == expected.shape and np.array_equal(kernel, expected) for kernel in kernels)
+    assert any(kernel.shape == float_kernel.shape and (kernel == float_kernel).all() for kernel in kernels)
 
 
 def test_fine_tuning_leaves_the_float_graph_untouched(build_ganomaly: Callable[..., Any], converted: Converted) -> None:
@@ -151,12 +149,6 @@ def test_fine_tuning_leaves_the_float_graph_untouched(build_ganomaly: Callable[.
     fresh = lower_graph(build_ganomaly()).model.get_weights()
     for before, after in zip(fresh, converted.graph.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
-
-
-def test_the_same_graph_gives_the_same_bytes(converted: Converted, pixels: np.ndarray) -> None:
-    _, result, again = _fine_tuned(converted.graph, pixels, steps=8)
-    assert result == converted.result
-    assert again == converted.files["qat"]
 
 
 def test_a_float_tensor_in_an_int8_file_is_named(converted: Converted) -> None:
@@ -173,5 +165,31 @@ def test_what_the_converter_refuses_is_one_error(converted: Converted) -> None:
         def convert(self) -> bytes:
             raise RuntimeError("op 'Foo' is not known\nand a long trace")
 
-    with pytest.raises(ExportError, match="refused the graph: op 'Foo' is not known$"):
+    with pytest.raises(ExportError, match=r"refused the graph: op 'Foo' is not known$"):
         _convert(Refusing())
+
+
+def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[..., Any]) -> None:
+    import keras
+    from keras import layers
+
+    from export.activation_ranges import observe_ranges
+    from export.conversion import convert_quantization_aware
+    from export.fake_quantization import add_fake_quantization
+    from export.lowering import lower_graph
+
+    image = keras.Input((16, 16, 1))
+    down = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(4, 4, 2, "same")(image))
+    joined = layers.Concatenate()([layers.Activation("relu")(layers.Conv2D(4, 3, 1, "same")(down)), down])
+    reconstruction = layers.Activation("tanh")(layers.Conv2DTranspose(1, 4, 2, "same")(joined))
+
+    def encode(tensor: Any) -> Any:
+        return layers.Reshape((1, 1, 5))(layers.Dense(5)(layers.Flatten()(layers.Conv2D(3, 4, 4)(tensor))))
+
+    outputs = [encode(image), encode(layers.Add()([reconstruction, image])), reconstruction]
+    graph = lower_graph(randomise(keras.Model(image, outputs)))
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)
+    quantized_model = add_fake_quantization(graph, observe_ranges(graph, images, 0))
+    inspection = inspect_flatbuffer(convert_quantization_aware(graph, quantized_model))
+    assert inspection.float_tensors == ()
+    assert {"CONCATENATION", "ADD", "FULLY_CONNECTED"} <= set(inspection.operation_counts)

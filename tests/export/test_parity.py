@@ -1,0 +1,188 @@
+"""Parity figures of models made up in numpy; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.calibration import Calibration
+from edge_runtime.flatbuffer import FlatbufferInspection
+from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.scoring import ModelOutputs, ScoreRule
+from export.errors import ExportError, ParityError
+from export.gate import gate_failures
+from export.options import ExportOptions
+from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
+from export.parity_report import ParityFiles, render_parity_report, write_parity_report
+from tfganomaly.errors import OptionError
+
+INSPECTION = FlatbufferInspection(1234, 3, (), (), (), ())
+
+
+@dataclasses.dataclass
+class BrightnessModel:
+    """Scores an image by its mean grey squared; stands for a run or an artefact."""
+
+    description: str
+    threshold: float
+    gain: float = 1.0
+    preprocessing: Preprocessing = dataclasses.field(default_factory=lambda: Preprocessing(4, 4, 1))
+    score_rule: ScoreRule = dataclasses.field(default_factory=ScoreRule)
+    data_source: str = "made up"
+    data_seed: int = 0
+
+    @property
+    def calibration(self) -> Calibration:
+        raise AssertionError("not needed here")
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        mean = (pixels.reshape(len(pixels), -1).mean(axis=1) / 255 * self.gain).astype(np.float32)
+        latent = mean.reshape(-1, 1, 1, 1)
+        return ModelOutputs(latent, np.zeros_like(latent), np.zeros(pixels.shape, np.float32))
+
+
+@pytest.fixture
+def images() -> ParityImages:
+    """Ten images of rising brightness, the last four anomalous."""
+    pixels = np.full((10, 4, 4, 1), 1, np.uint8) * np.arange(20, 220, 20, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return ParityImages("test", tuple(f"{index}.png" for index in range(10)), pixels, (np.arange(10) >= 6).astype(int))
+
+
+def _compare(images: ParityImages, gain: float, threshold: float = 0.3, run_threshold: float = 0.3) -> ArtefactParity:
+    run = score_images(BrightnessModel("run", run_threshold), images)
+    artefact = score_images(BrightnessModel("artefact", threshold, gain), images)
+    return compare_with_run("int8 (qat)", run, 0.2, artefact, images, INSPECTION, 0.5)
+
+
+def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> ParityReport:
+    run = score_images(BrightnessModel("run <b>tiles</b>", 0.3), images)
+    fields: dict[str, Any] = {
+        "run": run.description,
+        "data": "made up, test",
+        "names": images.names,
+        "labels": images.labels,
+        "run_scores": run.scores,
+        "run_threshold": 0.3,
+        "run_auroc": 1.0,
+        "artefacts": (parity,),
+        "lowering_difference": 1e-6,
+        "fine_tuning": ((0, 0.01), (50, 0.004)),
+        "best_step": 50,
+    }
+    return ParityReport(**{**fields, **changes})
+
+
+def test_a_perfect_copy_differs_in_nothing(images: ParityImages) -> None:
+    parity = _compare(images, gain=1.0)
+    assert parity.score_difference == Spread(0.0, 0.0, 0.0)
+    assert parity.rank_correlation == pytest.approx(1.0)
+    assert parity.verdict_flips == 0
+    assert parity.auroc == 1.0
+    assert parity.auroc_drop == 0.0
+
+
+def test_differences_are_those_computed_by_hand(images: ParityImages) -> None:
+    parity = _compare(images, gain=1.1)
+    scores = (np.arange(20, 220, 20) / 255) ** 2
+    differences = scores * (1.1**2 - 1)
+    assert parity.score_difference.mean == pytest.approx(differences.mean(), rel=1e-5)
+    assert parity.score_difference.max == pytest.approx(differences.max(), rel=1e-5)
+    assert parity.margin_difference.mean == pytest.approx(differences.mean() / 0.2, rel=1e-5)
+    latent = np.arange(20, 220, 20) / 255
+    assert parity.output_errors["latent"].mean == pytest.approx((0.1 * latent).mean() / latent.std(), rel=1e-4)
+    assert parity.output_errors["reconstruction"].max == 0.0
+
+
+def test_each_model_judges_with_its_own_threshold(images: ParityImages) -> None:
+    # Scores are 0.30 for the seventh image and 0.39 for the eighth.
+    assert _compare(images, gain=1.0, threshold=0.35).verdict_flips == 1
+    # A common factor in scores and threshold changes no verdict.
+    assert _compare(images, gain=2.0, threshold=4 * 0.3).verdict_flips == 0
+
+
+def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
+    parity = _compare(dataclasses.replace(images, labels=np.zeros(10, int)), gain=1.0)
+    assert parity.auroc is None
+    assert parity.auroc_drop is None
+    assert gate_failures(parity, ExportOptions(max_auroc_drop=0.0)) == ()
+
+
+def test_the_gate_names_each_bound_that_is_broken(images: ParityImages) -> None:
+    parity = dataclasses.replace(_compare(images, gain=1.0, threshold=0.35), auroc=0.9, auroc_drop=0.1)
+    drop, flips = gate_failures(parity, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
+    assert "0.9000, 0.1000 below the run's" in drop
+    assert "--max-auroc-drop" in drop
+    assert "1 images (10.0%)" in flips
+    assert "--max-verdict-flips" in flips
+    assert gate_failures(parity, ExportOptions(max_auroc_drop=1.0, max_verdict_flips=1.0)) == ()
+
+
+def test_a_better_auroc_passes_the_gate(images: ParityImages) -> None:
+    parity = dataclasses.replace(_compare(images, gain=1.0), auroc_drop=-0.1)
+    assert gate_failures(parity, ExportOptions(max_auroc_drop=0.0, max_verdict_flips=0.0)) == ()
+
+
+def test_the_summary_in_the_artefact_says_nothing_about_the_machine(images: ParityImages) -> None:
+    parity = _compare(images, gain=1.1)
+    slower = dataclasses.replace(parity, latency_ms=99.0)
+    summary = _report(images, parity).summary()
+    assert summary == _report(images, slower).summary()
+    assert summary["num_images"] == 10
+    assert summary["num_anomalous"] == 4
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_the_report_is_strict_json_and_one_page(images: ParityImages, tmp_path: Path) -> None:
+    report = _report(images, _compare(images, gain=1.1), failures=("the image AUROC is low",))
+    files = ParityFiles.beside(tmp_path / "tiles.v2.tflite")
+    write_parity_report(report, files)
+    assert files.json.name == "tiles.v2.parity.json"
+    stored = json.loads(files.json.read_text("utf-8"), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert stored["passed"] is False
+    assert stored["artefacts"][0]["size_bytes"] == 1234
+    assert [image["path"] for image in stored["images"]] == list(images.names)
+    page = files.html.read_text("utf-8")
+    assert "the image AUROC is low" in page
+    assert "run &lt;b&gt;tiles&lt;/b&gt;" in page  # names are escaped
+    assert page.count("<circle") == 10
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+
+
+def test_a_report_without_labels_and_fine_tuning_is_rendered(images: ParityImages) -> None:
+    good_only = dataclasses.replace(images, labels=np.zeros(10, int))
+    report = _report(good_only, _compare(good_only, 1.1), labels=good_only.labels, run_auroc=None, fine_tuning=())
+    page = render_parity_report(report)
+    assert "Exported" in page
+    assert "Fine-tuning" not in page
+
+
+def test_progress_counts_the_images(images: ParityImages) -> None:
+    seen: list[tuple[int, int]] = []
+    score_images(BrightnessModel("run", 0.3), images, lambda done, total: seen.append((done, total)))
+    assert seen == [(10, 10)]
+
+
+def test_errors_form_one_tree() -> None:
+    error = ParityError("drifted", Path("report.html"))
+    assert isinstance(error, ExportError)
+    assert error.report_path == Path("report.html")
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"quantization": "int4"}, "--quantization"),
+        ({"target": "edgetpu"}, "--target"),
+        ({"calibration_images": 1}, "--calibration-images"),
+        ({"fine_tuning_steps": -1}, "--fine-tuning-steps"),
+        ({"max_verdict_flips": 2.0}, "--max-verdict-flips"),
+    ],
+)
+def test_impossible_options_are_refused_by_their_flag(options: dict[str, Any], flag: str) -> None:
+    with pytest.raises(OptionError, match=flag):
+        ExportOptions(**options)

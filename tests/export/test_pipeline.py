@@ -1,0 +1,185 @@
+"""One tiny run trained and exported; what the export promises about run, artefact and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.artefact import read_artefact
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.errors import OutputError
+from export import ExportError, ExportOptions, ExportResult, ParityError, export_run
+from tfganomaly.errors import DataError, MissingExtraError, RunError
+
+QUICK = {"fine_tuning_steps": 4, "fine_tuning_batch_size": 4, "max_auroc_drop": 1.0, "max_verdict_flips": 1.0}
+
+
+@pytest.fixture(scope="module")
+def run(labelled_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tfganomaly.training.trainer import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    options = {
+        "image_size": 32,
+        "generator_width": 4,
+        "discriminator_width": 4,
+        "latent_size": 6,
+        "epochs": 2,
+        "batch_size": 8,
+        "validation_fraction": 0.25,
+        "xla": False,  # compiling takes longer than these few steps
+    }
+    train(str(labelled_folder), folder, "paper", options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, list[str]]:
+    stages: list[str] = []
+    output = tmp_path_factory.mktemp("out") / "tiny.tflite"
+    options = ExportOptions(compare=True, **QUICK)
+    return export_run(run, output, options, progress=lambda stage, *_: stages.append(stage)), stages
+
+
+def _fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_artefact_judges_images_and_says_where_it_comes_from(
+    exported: tuple[ExportResult, list[str]], run: Path, labelled_folder: Path
+) -> None:
+    result, _ = exported
+    metadata = read_artefact(result.artefact).metadata
+    assert metadata.quantization == "qat"
+    assert metadata.model == "ganomaly"
+    assert metadata.data["source"] == str(labelled_folder.resolve())
+    assert metadata.data["fingerprint"] == json.loads((run / "manifest.json").read_text())["data_fingerprint"]
+    assert metadata.calibration.num_images == 10
+    assert metadata.parity == result.parity.summary()
+    assert metadata.parity["num_anomalous"] == 6
+    detection = AnomalyDetector(result.artefact).detect(labelled_folder / "test" / "bar" / "000.png")
+    assert detection.score > 0
+    assert detection.threshold == metadata.calibration.threshold
+
+
+def test_the_float32_artefact_scores_as_the_run(exported: tuple[ExportResult, list[str]]) -> None:
+    result, _ = exported
+    names = [artefact.name for artefact in result.parity.artefacts]
+    assert names == ["int8 (qat)", "float32", "int8 (ptq)"]
+    float32 = result.parity.artefacts[1]
+    # The same function in other kernels: float32 rounding only.
+    assert float32.score_difference.max < 1e-4 * result.parity.run_scores.max()
+    assert float32.verdict_flips == 0
+    assert float32.auroc_drop == pytest.approx(0, abs=1e-9)
+
+
+def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult, list[str]]) -> None:
+    result, _ = exported
+    calibration = result.metadata.calibration
+    assert calibration.threshold == result.parity.exported.threshold
+    assert calibration.threshold != result.parity.run_threshold
+
+
+def test_the_report_lies_beside_the_artefact(exported: tuple[ExportResult, list[str]]) -> None:
+    result, _ = exported
+    assert result.parity_html == result.artefact.with_name("tiny.parity.html")
+    stored = json.loads(result.parity_json.read_text("utf-8"))
+    assert stored["passed"] is True
+    assert [entry["step"] for entry in stored["fine_tuning"]] == [0, 1, 2, 3, 4]
+    assert {path.name for path in result.artefact.parent.iterdir()} == {
+        "tiny.tflite",
+        "tiny.parity.json",
+        "tiny.parity.html",
+    }
+
+
+def test_every_stage_is_told_once_in_order(exported: tuple[ExportResult, list[str]]) -> None:
+    _, stages = exported
+    order = list(dict.fromkeys(stages))
+    assert order[:4] == ["read images", "load TensorFlow", "fold batch normalization", "score with the run"]
+    assert order.index("observe ranges") < order.index("fine-tune") < order.index("calibrate int8 (qat)")
+
+
+def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportResult, list[str]]) -> None:
+    result, _ = exported
+    text = result.text()
+    assert str(result.artefact) in text
+    assert str(result.parity_html) in text
+    assert "int8 (ptq)" in text
+    assert "10 good images are too few" in text  # the calibration's note
+
+
+def test_exporting_again_gives_the_same_bytes_and_leaves_the_run_alone(
+    exported: tuple[ExportResult, list[str]], run: Path, tmp_path: Path
+) -> None:
+    before = _fingerprint(run)
+    again = export_run(run, tmp_path / "other.tflite", ExportOptions(**QUICK))
+    assert again.artefact.read_bytes() == exported[0].artefact.read_bytes()
+    assert _fingerprint(run) == before
+
+
+def test_past_the_bound_the_report_is_kept_and_the_earlier_artefact_stays(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.tflite"
+    output.write_bytes(b"an earlier artefact")
+    options = ExportOptions(quantization="float32")
+    from export import gate  # the gate's own arithmetic is tested in test_parity.py
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "gate_failures", lambda parity, options: ("the image AUROC is 0.1",))
+        with pytest.raises(ParityError, match=r"was not written: the image AUROC is 0\.1") as caught:
+            export_run(run, output, options)
+    assert output.read_bytes() == b"an earlier artefact"
+    assert "the image AUROC is 0.1" in caught.value.report_path.read_text("utf-8")
+
+
+def test_data_that_has_moved_is_found_where_the_user_says(run: Path, labelled_folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(labelled_folder, moved)
+    for index in range(20):
+        (moved / "train" / "good" / f"{index:03d}.png").unlink()
+    options = ExportOptions(quantization="float32", **QUICK)
+    result = export_run(run, tmp_path / "m.tflite", options, data_source=str(moved))
+    assert result.metadata.quantization == "float32"
+    assert any("the data has changed since the training" in note for note in result.notes)
+    with pytest.raises(DataError, match="nowhere"):
+        export_run(run, tmp_path / "m.tflite", options, data_source=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("m.onnx", "ends in .tflite"),
+        ("missing/m.tflite", "There is no folder"),
+        ("folder.tflite", "is a folder"),
+    ],
+)
+def test_an_impossible_output_is_said_before_the_work(run: Path, tmp_path: Path, output: str, message: str) -> None:
+    (tmp_path / "folder.tflite").mkdir()
+    with pytest.raises((ExportError, OutputError), match=message):
+        export_run(run, tmp_path / output)
+
+
+def test_what_is_not_a_finished_run_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run folder"):
+        export_run(tmp_path / "none", tmp_path / "m.tflite")
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copy(run / "config.json", half)
+    with pytest.raises(RunError, match="not finished"):
+        export_run(half, tmp_path / "m.tflite")
+
+
+def test_a_missing_extra_is_one_line(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfganomaly import extras
+
+    monkeypatch.setattr(extras, "_is_installed", lambda module: module != "tf_keras")
+    with pytest.raises(MissingExtraError, match=r"pip install 'tfganomaly\[export\]'"):
+        export_run(run, tmp_path / "m.tflite")
