@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,6 +92,26 @@ def write_text_atomically(path: PathLike, text: str) -> None:
         OutputError: The file cannot be written; an earlier file is untouched.
     """
     write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def require_free_space(path: PathLike, size_bytes: int) -> None:
+    """Refuse to begin a write that cannot end.
+
+    For writers such as HDF5's that do not fail cleanly on a full disk.
+
+    Args:
+        path: The file to write. Its folder must exist.
+        size_bytes: About how large it will be.
+
+    Raises:
+        OutputError: Less is free on that disk.
+    """
+    try:
+        free_bytes = shutil.disk_usage(Path(path).parent).free
+    except OSError as error:
+        raise output_error(path, error) from error
+    if free_bytes < size_bytes:
+        raise output_error(path, OSError(errno.ENOSPC, "No space left on device"))
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.atomic_files import atomic_path, write_bytes_atomically, write_text_atomically
+from edge_runtime.atomic_files import atomic_path, require_free_space, write_bytes_atomically, write_text_atomically
 from edge_runtime.errors import OutputError
 
 
@@ -112,3 +112,10 @@ def test_permissions_are_kept_and_a_link_stays_a_link(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert target.read_text() == "new"
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_write_larger_than_the_free_space_is_refused_before_it_begins(tmp_path):
+    require_free_space(tmp_path / "small.bin", 1)
+    with pytest.raises(OutputError, match="the disk is full"):
+        require_free_space(tmp_path / "huge.bin", 2**62)
+    assert not list(tmp_path.iterdir())

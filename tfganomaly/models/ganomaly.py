@@ -105,7 +105,7 @@ class Ganomaly(AnomalyModel):
         1. Encode, decode, encode again; judge image and reconstruction, once for both losses: the discriminator's
            variables do not move between them, so the gradients are those of the authors' separate passes.
         2. Step the generator on the weighted sum of its three losses.
-        3. Step the discriminator on its own; the reconstruction is an input there, so no gradient reaches the generator.
+        3. Step the discriminator on its own; no gradient reaches the generator.
         4. Draw the discriminator anew if its loss says that it has collapsed.
         """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(images)

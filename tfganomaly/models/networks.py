@@ -69,8 +69,8 @@ def discriminator(
     """Judges real against reconstructed: the encoder with one output.
 
     Returns:
-        A model from (B, image_size, image_size, channels) to `[logit, feature]`: the logit (B, 1) of "real" (the paper's
-        D(x) is its sigmoid) and the feature f(x), the (B, 4, 4, 256) map before the last convolution.
+        A model from (B, image_size, image_size, channels) to `[logit, feature]`: the logit (B, 1) of "real", whose
+        sigmoid is the paper's D(x), and the feature f(x), the (B, 4, 4, 256) map before the last convolution.
     """
     image = keras.Input((image_size, image_size, channels), name=f"{name}_image")
     feature = _encoder_stages(image, width, extra_layers, name)  # (B, 4, 4, 256)

@@ -6,12 +6,14 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from edge_runtime.atomic_files import atomic_path
+from edge_runtime.atomic_files import atomic_path, require_free_space
 from tfganomaly.errors import RunError
 from tfganomaly.models.contract import AnomalyModel
+from tfganomaly.training.run import HDF5_OVERHEAD_BYTES
 
 SUFFIX = ".weights.h5"
 BEST = f"best{SUFFIX}"
+BYTES_A_VALUE = 4
 
 
 class Checkpoints:
@@ -63,6 +65,9 @@ class Checkpoints:
         return {int(match.group(1)): path for path, match in matches.items() if match}
 
     def _write(self, model: AnomalyModel, path: Path) -> None:
+        # Weights and the two moments that Adam keeps of each, and HDF5's own tables.
+        values = sum(variable.value.shape.num_elements() for variable in model.variables)
+        require_free_space(path, 3 * BYTES_A_VALUE * values + HDF5_OVERHEAD_BYTES)
         with atomic_path(path) as temporary:
             keras_path = temporary.with_name(temporary.stem + SUFFIX)  # Keras insists on this ending
             try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.atomic_files import atomic_path
+from edge_runtime.atomic_files import atomic_path, require_free_space
 from edge_runtime.calibration import Calibration, calibrate
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
 
 IMAGES_A_BATCH = 64
+HDF5_OVERHEAD_BYTES = 500_000
 
 
 class TrainedRun:
@@ -108,6 +109,7 @@ def load_run(path: Path) -> TrainedRun:
 
 def save_model(model: AnomalyModel, path: Path) -> None:
     """Writes a model in Keras's own format, whole or not at all; OutputError when it cannot be written."""
+    require_free_space(path, sum(weight.nbytes for weight in model.get_weights()) + HDF5_OVERHEAD_BYTES)
     with atomic_path(path) as temporary:
         model.save(temporary)
 
