@@ -212,6 +212,7 @@ def inspect(
       tfganomaly inspect parts.tflite new_photos/ --heatmaps heatmaps --format json
     """
     from edge_runtime.detector import AnomalyDetector
+    from edge_runtime.errors import ImageError
     from edge_runtime.image_files import find_images
     from edge_runtime.inspection import HeatmapFolder, inspect_images
     from edge_runtime.text_output import INSPECTION_HEADER, inspection_line
@@ -223,6 +224,8 @@ def inspect(
         click.echo(INSPECTION_HEADER)
     anomalous = unreadable = 0
     for result in inspect_images(detector, paths, with_map=heatmap_folder is not None):
+        if result.error is not None and len(paths) == 1 and output_format == "table":
+            raise ImageError(result.error)
         click.echo(json.dumps(result.to_record()) if output_format == "json" else inspection_line(result))
         if heatmap_folder is not None:
             heatmap_folder.write(detector, result)
