@@ -100,7 +100,6 @@ def train(data: str, run: Path, recipe: str, resume: bool, archive: Path | None,
     from tfganomaly.training.observer import ConsoleObserver
     from tfganomaly.training.trainer import train as train_model
 
-    _quiet_tensorflow_from_now_on()
     with ConsoleObserver() as observer:
         summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
     click.echo(summary.text())
@@ -359,7 +358,6 @@ def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:
 
         run = load_run(path)
         require_extra("train")
-        _quiet_tensorflow_from_now_on()
         return run
     from edge_runtime.detector import AnomalyDetector
 
@@ -371,13 +369,6 @@ def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path 
     from tfganomaly.data.sources import open_dataset
 
     return open_dataset(data, archive=archive, seed=scorer.data_seed)
-
-
-def _quiet_tensorflow_from_now_on() -> None:
-    """Imports TensorFlow without its log lines; whoever wants them sets TF_CPP_MIN_LOG_LEVEL."""
-    from tfganomaly.quiet_tensorflow import import_quietly
-
-    import_quietly()
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.artefact import ArtefactMetadata, write_artefact
-from edge_runtime.calibration import calibrate, map_extent, map_range_of_extents
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.preprocessing import scale_pixels
-from edge_runtime.scoring import anomaly_maps, anomaly_scores
 from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.result import ExportResult
@@ -182,14 +180,18 @@ def _calibrate_and_compare(
 ) -> tuple[ArtefactMetadata, ArtefactParity]:
     """Runs a built model through the runtime: its own threshold first, then the comparison."""
     from export.parity import compare_with_run, measure_latency_ms, score_images
+    from tfganomaly.evaluation.calibrate import calibrate_scorer
 
     metadata = _provisional_metadata(built, run, options)
     with tempfile.TemporaryDirectory(prefix="tfganomaly-export-") as folder:
         path = Path(folder) / f"candidate{_SUFFIX}"
         write_artefact(path, built.flatbuffer, metadata)
         metadata = metadata.with_calibration(
-            _calibrate(
-                AnomalyDetector(path), run, images.held_back, lambda *count: tell(f"calibrate {built.title}", *count)
+            calibrate_scorer(  # int8 kernels shift the scores against the run's
+                AnomalyDetector(path),
+                images.held_back,
+                run.config.training.false_alarm_rate,
+                lambda *count: tell(f"calibrate {built.title}", *count),
             )
         )
         write_artefact(path, built.flatbuffer, metadata)
@@ -200,20 +202,6 @@ def _calibrate_and_compare(
     return metadata, compare_with_run(
         built.title, scored_run, run_margin, scored, images.parity, built.inspection, latency_ms
     )
-
-
-def _calibrate(
-    detector: AnomalyDetector, run: TrainedRun, held_back: np.ndarray, progress: Callable[[int, int], None]
-) -> Any:
-    """Threshold and ranges of the exported file, which int8 kernels shift against the run's."""
-    scores, extents = [], []
-    for done, pixels in enumerate(held_back, start=1):
-        outputs, inputs = detector.model_outputs(pixels[np.newaxis]), scale_pixels(pixels)[np.newaxis]
-        scores.append(anomaly_scores(detector.score_rule, inputs, outputs)[0])
-        extents.append(map_extent(anomaly_maps(detector.score_rule, inputs, outputs)[0]))
-        progress(done, len(held_back))
-    rate = run.config.training.false_alarm_rate
-    return calibrate(np.array(scores), map_range_of_extents(extents), rate)
 
 
 def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOptions) -> ArtefactMetadata:

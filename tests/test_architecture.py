@@ -66,3 +66,23 @@ def test_opening_data_and_evaluating_import_no_tensorflow():
     )
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_wrong_data_or_run_is_said_before_tensorflow_is_loaded(tmp_path):
+    pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    code = (
+        "import sys; from tfganomaly.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2, end.code\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras'} & set(sys.modules)\n"
+    )
+    empty = str(tmp_path)
+    for arguments in (
+        ["train", empty, "--run", f"{empty}/run"],
+        ["train", empty, "--run", f"{empty}/run", "--resume"],
+        ["evaluate", empty, "elpv"],
+        ["export", empty, "--output", f"{empty}/model.tflite"],
+    ):
+        done = run_python(code, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("Error: ")

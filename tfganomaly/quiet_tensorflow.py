@@ -58,8 +58,10 @@ def quiet_tensorflow() -> Iterator[TensorFlowLog]:
 def import_quietly() -> None:
     """Imports TensorFlow without the lines that it writes when it starts, and keeps it at errors from then on.
 
-    Whoever wants its log sets TF_CPP_MIN_LOG_LEVEL.
+    Costs nothing when it is imported already. Whoever wants its log sets TF_CPP_MIN_LOG_LEVEL.
     """
+    if "tensorflow" in sys.modules:
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with quiet_tensorflow():

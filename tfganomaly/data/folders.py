@@ -28,7 +28,7 @@ from tfganomaly.data.items import GOOD, ImageItem, InspectionDataset
 from tfganomaly.data.masks import find_masks
 from tfganomaly.errors import DataError
 
-LAYOUT = "Expected train/good with good images, and optionally test/good, test/<defect> and ground_truth/<defect>"
+LAYOUT = "train/good with good images, and optionally test/good, test/<defect> and ground_truth/<defect>"
 BLOCKS_FILE = "blocks.csv"
 
 
@@ -73,7 +73,7 @@ def open_folder(folder: Path, *, validation_fraction: float = 0.1, seed: int = 0
 def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], list[ImageItem]]:
     """Return the good training images and the test images of a folder in MVTec layout."""
     if not (folder / "train").is_dir():
-        raise DataError(f"'{folder}' has {_listed(folder)} but no 'train'. {LAYOUT}.")
+        raise DataError(f"'{folder}' has {_listed(folder)} but no 'train'. Expected {LAYOUT}.")
     good_folder = folder / "train" / GOOD
     beside = [path for path in _images(folder / "train") if good_folder not in path.parents]
     if not good_folder.is_dir():
@@ -89,7 +89,7 @@ def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], li
         )
     good = [_item(folder, path) for path in _images(good_folder)]
     if not good:
-        raise DataError(f"'{good_folder}' holds no images{_other_files(good_folder)}. {LAYOUT}.")
+        raise DataError(f"'{good_folder}' holds no images{_other_files(good_folder)}. Expected {LAYOUT}.")
     ignored = [path for path in _images(folder) if path.parent == folder]
     if ignored:
         warnings.append(f"{len(ignored)} image(s) beside the folder 'train' are ignored, such as '{ignored[0].name}'.")
@@ -136,12 +136,14 @@ def _read_good_only(folder: Path, warnings: list[str]) -> list[ImageItem]:
         )
     images = _images(folder)
     if not images:
-        raise DataError(f"'{folder}' holds no images{_other_files(folder)}. Expected good images, or: {LAYOUT}.")
+        raise DataError(f"'{folder}' holds no images{_other_files(folder)}. Expected good images, or {LAYOUT}.")
     parts = Counter(path.relative_to(folder).parts[0] for path in images if path.parent != folder)
     loose = len(images) - sum(parts.values())
     for name in parts:
         if name.lower() in ("train", "test") and name not in ("train", "test"):
-            raise DataError(f"'{folder}' has a folder '{name}'; the names are written in small letters. {LAYOUT}.")
+            raise DataError(
+                f"'{folder}' has a folder '{name}'; the names are written in small letters. Expected {LAYOUT}."
+            )
     if GOOD in parts and (len(parts) > 1 or loose):
         others = [name for name in parts if name != GOOD] or [f"{loose} images"]
         raise DataError(

@@ -179,10 +179,10 @@ def score_items(
             sizes.append(image.size)
             shortcuts.append(measure_shortcuts(item, visible, image.size))
         if batch:
-            batch_scores, batch_maps = _score_batch(scorer, np.stack(batch), with_maps=maps is not None)
+            batch_scores, batch_maps = score_batch(scorer, np.stack(batch), with_maps=maps is not None)
             _check_finite(scorer, batch_scores, kept[-len(batch) :])
             scores.append(batch_scores)
-            if maps is not None and batch_maps is not None:
+            if maps is not None:
                 maps.append(batch_maps)
         if progress is not None:
             progress(min(start + batch_size, len(items)), len(items))
@@ -196,11 +196,14 @@ def score_items(
     )
 
 
-def _score_batch(scorer: Scorer, pixels: np.ndarray, *, with_maps: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def score_batch(scorer: Scorer, pixels: np.ndarray, *, with_maps: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images; (0, H, W) without maps."""
     outputs = scorer.model_outputs(pixels)
     inputs = scale_pixels(pixels)
     scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
-    return scores, anomaly_maps(scorer.score_rule, inputs, outputs) if with_maps else None
+    if with_maps:
+        return scores, anomaly_maps(scorer.score_rule, inputs, outputs)
+    return scores, np.empty((0, *pixels.shape[1:3]), np.float32)
 
 
 def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]) -> None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.atomic_files import atomic_path, require_free_space
-from edge_runtime.calibration import Calibration, calibrate
+from edge_runtime.calibration import Calibration
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
+from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.errors import RunError
+from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 
 if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
 
-IMAGES_A_BATCH = 64
 HDF5_OVERHEAD_BYTES = 500_000
 
 
@@ -80,6 +80,7 @@ class TrainedRun:
     @cached_property
     def model(self) -> AnomalyModel:
         """The trained Keras model, loaded when first asked for; RunError when it is missing or damaged."""
+        import_quietly()
         import keras
 
         import tfganomaly.models.ganomaly  # noqa: F401 - registers the class with Keras
@@ -112,16 +113,3 @@ def save_model(model: AnomalyModel, path: Path) -> None:
     require_free_space(path, sum(weight.nbytes for weight in model.get_weights()) + HDF5_OVERHEAD_BYTES)
     with atomic_path(path) as temporary:
         model.save(temporary)
-
-
-def calibrate_run(run: TrainedRun, pixels: np.ndarray) -> Calibration:
-    """Threshold and ranges from good images, uint8 (N, H, W, C), by the float model."""
-    scores, maps = [], []
-    for start in range(0, len(pixels), IMAGES_A_BATCH):
-        batch = pixels[start : start + IMAGES_A_BATCH]
-        outputs, inputs = run.model_outputs(batch), scale_pixels(batch)
-        scores.append(anomaly_scores(run.score_rule, inputs, outputs))
-        maps.append(anomaly_maps(run.score_rule, inputs, outputs))
-    return calibrate(
-        np.concatenate(scores), np.concatenate(maps), false_alarm_rate=run.config.training.false_alarm_rate
-    )

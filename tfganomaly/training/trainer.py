@@ -16,9 +16,12 @@ from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import OptionError, RunError, TrainingError
+from tfganomaly.evaluation.calibrate import calibrate_scorer
 from tfganomaly.options import resolve_options
+from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.provenance import git_revision, installed_versions
+from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 
 # Above this many bytes of pixels the images are kept in a file beside the checkpoints and read from there.
@@ -124,12 +127,12 @@ def train(
     folder.write_manifest(manifest)
     observer.message(_opening_line(config, dataset, train_images, validation_images))
 
+    import_quietly()  # only now: whatever is wrong with options, data or folder has been said without the wait
     from tfganomaly.training.fitting import fit, without_optimizers
-    from tfganomaly.training.run import TrainedRun, calibrate_run, save_model
 
     model = fit(folder, config, train_images.pixels, validation_images.pixels, observer)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
-    calibration = calibrate_run(TrainedRun(folder.path), validation_images.pixels)
+    calibration = calibrate_scorer(TrainedRun(folder.path), validation_images.pixels, config.training.false_alarm_rate)
     folder.write_calibration(calibration)
     history = folder.read_history()
     folder.write_manifest({**manifest, "status": "finished", "epochs": len(history)})

@@ -34,3 +34,19 @@ def test_the_order_depends_on_seed_and_epoch_alone(pixels):
     np.testing.assert_array_equal(from_start[3:], resumed)
     assert not np.array_equal(from_start[:3], from_start[3:])
     assert not np.array_equal(from_start[:3], other_seed)
+
+
+def test_validation_shows_a_fixed_even_choice_in_whole_batches(monkeypatch):
+    from tfganomaly.data import pipeline
+
+    monkeypatch.setattr(pipeline, "MOST_VALIDATION_IMAGES", 7)
+    pixels = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
+    batches = validation_batches(pixels, 3)
+    shown = np.concatenate([(batch.numpy() + 1) * 127.5 for batch in batches]).ravel().round().tolist()
+    assert shown == [0, 16, 33, 49, 66, 82]
+    again = np.concatenate([(batch.numpy() + 1) * 127.5 for batch in batches]).ravel().round().tolist()
+    assert again == shown
+
+
+def test_a_validation_set_smaller_than_a_batch_is_one_batch(pixels):
+    assert [batch.shape[0] for batch in validation_batches(pixels, 64)] == [10]

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,21 @@ def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finish
     assert not list((tmp_path / "killed" / "checkpoint").glob(".*.part*"))
 
 
+def test_a_kill_after_the_last_epoch_is_made_good(finished, good_folder, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "late")
+    folder = RunFolder(tmp_path / "late")
+    expected = load_run(folder.path)
+    weights, calibration = expected.model.get_weights(), expected.calibration
+    folder.model_path.unlink()
+    folder.calibration_path.unlink()
+    with pytest.raises(RunError, match="not finished"):
+        load_run(folder.path)
+    train(str(good_folder), folder.path, resume=True)
+    again = load_run(folder.path)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, again.model.get_weights(), strict=True))
+    assert again.calibration == calibration
+
+
 def test_a_finished_run_can_be_given_more_epochs_but_no_other_option(good_folder, tmp_path):
     train(str(good_folder), tmp_path / "longer", "paper", {**TINY, "epochs": 1})
     with pytest.raises(OptionError, match="--learning-rate"):
@@ -192,8 +208,6 @@ def test_half_written_and_foreign_run_folders_are_one_clear_error(tmp_path):
 
 
 def test_a_damaged_model_file_is_one_clear_error(finished, tmp_path):
-    import shutil
-
     shutil.copytree(finished[0], tmp_path / "run")
     (tmp_path / "run" / "model.keras").write_bytes(b"PK no model")
     with pytest.raises(RunError, match="cannot be loaded"):

@@ -1,0 +1,33 @@
+"""Chooses a model's threshold and ranges from good images: the same way for a run and for an exported file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_runtime.calibration import Calibration, calibrate, map_extent, map_range_of_extents
+from tfganomaly.evaluation.scorer import BATCH_SIZE, Progress, Scorer, score_batch
+
+
+def calibrate_scorer(
+    scorer: Scorer, pixels: np.ndarray, false_alarm_rate: float, progress: Progress | None = None
+) -> Calibration:
+    """Scores good images in batches; of the anomaly maps only their extents are kept.
+
+    Args:
+        scorer: A run or an artefact; its own calibration is not looked at.
+        pixels: uint8 (N, H, W, C) of good images that it was not trained on, N >= 2.
+        false_alarm_rate: Share of good images that may be called anomalous.
+        progress: Called after each batch.
+
+    Raises:
+        CalibrationError: Fewer than two images, or scores that are not finite.
+    """
+    scores: list[np.ndarray] = []
+    extents: list[tuple[float, float]] = []
+    for start in range(0, len(pixels), BATCH_SIZE):
+        batch_scores, maps = score_batch(scorer, pixels[start : start + BATCH_SIZE], with_maps=True)
+        scores.append(batch_scores)
+        extents += [map_extent(anomaly_map) for anomaly_map in maps]
+        if progress is not None:
+            progress(min(start + BATCH_SIZE, len(pixels)), len(pixels))
+    return calibrate(np.concatenate(scores), map_range_of_extents(extents), false_alarm_rate)
