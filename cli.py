@@ -365,10 +365,10 @@ def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:
 
 
 def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path | None) -> InspectionDataset:
-    """The data with the split that the scorer was trained on, so that nothing it has learnt is in the test part."""
+    """The data with the split that the scorer was trained with, so that nothing it has learnt is scored."""
     from tfganomaly.data.sources import open_dataset
 
-    return open_dataset(data, archive=archive, seed=scorer.data_seed)
+    return open_dataset(data, archive=archive, validation_fraction=scorer.validation_fraction, seed=scorer.data_seed)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ from edge_runtime.preprocessing import (
 )
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
 
+DEFAULT_VALIDATION_FRACTION = 0.1
+
 
 @dataclass(frozen=True)
 class Timings:
@@ -163,6 +165,12 @@ class AnomalyDetector:
         """The seed of the split into training, validation and test images."""
         seed = self.metadata.data.get("seed", 0)
         return seed if isinstance(seed, int) else 0
+
+    @property
+    def validation_fraction(self) -> float:
+        """The share of the good training images that was held back."""
+        fraction = self.metadata.data.get("validation_fraction", DEFAULT_VALIDATION_FRACTION)
+        return float(fraction) if isinstance(fraction, (int, float)) else DEFAULT_VALIDATION_FRACTION
 
     def detect(self, image: ImageSource, *, with_map: bool = True) -> Detection:
         """Judge one image.

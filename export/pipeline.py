@@ -219,6 +219,7 @@ def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOpt
         data={
             "source": run.data_source,
             "seed": run.data_seed,
+            "validation_fraction": run.validation_fraction,
             "fingerprint": manifest.get("data_fingerprint"),
             "num_train": manifest.get("num_train"),
             "num_validation": manifest.get("num_validation"),

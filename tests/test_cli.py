@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
+from tfganomaly.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--generator-width=4", "--discriminator-width=4", "--latent-size=8", "--batch-size=8", "--no-xla")
@@ -92,6 +93,20 @@ def test_evaluate_takes_a_run_and_an_artefact_and_writes_the_promised_json(train
     # A black bar in a soft disc is plain to see: even a tiny model must find it, in float and in int8.
     assert figures["float"]["image_auroc"] > 0.8
     assert figures["int8"]["image_auroc"] > 0.7
+
+
+def test_of_a_plain_folder_the_images_held_back_from_training_are_scored(good_folder, tmp_path):
+    pytest.importorskip("tensorflow_model_optimization", reason="the export extra is not installed")
+    run, model = tmp_path / "run", tmp_path / "model.tflite"
+    assert invoke("train", good_folder, "--run", run, *TINY, "--epochs=1", "--validation-fraction=0.4").exit_code == 0
+    assert invoke("export", run, "--output", model, "--quantization=float32").exit_code == 0
+    held_back = {item.name for item in RunFolder(run).read_config().open_dataset().validation}
+    assert len(held_back) == 16
+    for scorer in (run, model):
+        assert invoke("evaluate", scorer, good_folder, "--json", tmp_path / "figures.json").exit_code == 0
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        assert {Path(entry["path"]).name for entry in figures["scores"]} == held_back
+        assert figures["image_auroc"] is None
 
 
 def test_inspect_gives_a_verdict_an_image_and_skips_what_it_cannot_read(artefact, mvtec_folder, tmp_path):

@@ -77,6 +77,11 @@ class TrainedRun:
         """The seed of the split that it was trained with."""
         return self.config.training.seed
 
+    @property
+    def validation_fraction(self) -> float:
+        """The share of the good training images that was held back."""
+        return self.config.training.validation_fraction
+
     @cached_property
     def model(self) -> AnomalyModel:
         """The trained Keras model, loaded when first asked for; RunError when it is missing or damaged."""
