@@ -6,7 +6,11 @@
     ├── ArtefactError               a .tflite file is damaged, foreign, incomplete or too new
     ├── BackendError                no interpreter is installed, or it cannot run the model
     ├── CalibrationError            the good images give no usable threshold
-    └── OutputError                 a file cannot be written
+    ├── OutputError                 a file cannot be written
+    ├── OptionError                 an option has a value that cannot work; names the flag
+    ├── MissingExtraError           an optional package is not installed
+    ├── SourceError                 a source of frames cannot be used as it was given
+    └── SinkError                   a sink of events cannot be used as it was given
 
 The command line prints `str(error)` as one line and ends with exit code 2. The packages above this one derive
 their own errors from `TfganomalyError`.
@@ -39,3 +43,19 @@ class CalibrationError(TfganomalyError):
 
 class OutputError(TfganomalyError):
     """A file cannot be written: no space, no permission, no such folder."""
+
+
+class OptionError(TfganomalyError):
+    """An option has a value of the wrong type or outside its bounds."""
+
+
+class MissingExtraError(TfganomalyError):
+    """A package of an optional extra is not installed."""
+
+
+class SourceError(TfganomalyError):
+    """A source of frames cannot be used as it was given: a wrong name, a missing file. Not for an outage."""
+
+
+class SinkError(TfganomalyError):
+    """A sink of events cannot be used as it was given: a wrong address, a bad credentials file. Not for an outage."""

@@ -4,16 +4,15 @@ Every one of them carries a single line that says what came, what was expected a
 line prints that line and exits with code 2.
 
     TfganomalyError                 (edge_runtime.errors, the root of all of the project's errors)
-    ├── ImageError, ArtefactError, BackendError, CalibrationError, OutputError   (edge_runtime.errors)
+    ├── ImageError, ArtefactError, BackendError, CalibrationError, OutputError,  (edge_runtime.errors)
+    │   OptionError, MissingExtraError, SourceError, SinkError
     ├── DataError                   a data set is missing, empty, mixed up or damaged
     ├── RunError                    a run folder is missing, incomplete, occupied or of another kind
-    ├── OptionError                 an option has a value that cannot work; names the flag
     ├── NotExportableError          the model cannot run as one graph on a device
-    ├── TrainingError               training cannot start or go on (options that do not fit, NaN loss)
-    └── MissingExtraError           an optional package is not installed
+    └── TrainingError               training cannot start or go on (options that do not fit, NaN loss)
 """
 
-from edge_runtime.errors import TfganomalyError
+from edge_runtime.errors import MissingExtraError, OptionError, TfganomalyError
 
 __all__ = [
     "DataError",
@@ -34,17 +33,9 @@ class RunError(TfganomalyError):
     """A run folder is missing, incomplete, already occupied or not a run at all."""
 
 
-class OptionError(TfganomalyError):
-    """An option has a value of the wrong type or outside its bounds."""
-
-
 class NotExportableError(TfganomalyError):
     """A model has no inference graph, so it cannot be exported."""
 
 
 class TrainingError(TfganomalyError):
     """Training cannot start or go on, for example because a loss became NaN."""
-
-
-class MissingExtraError(TfganomalyError):
-    """A package of an optional extra is not installed."""

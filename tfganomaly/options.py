@@ -11,71 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge_runtime.option_declaration import check_options, option
 from tfganomaly.errors import OptionError
 
 SMALLEST_IMAGE_SIZE_PX = 32
 MODEL_NAMES = ("ganomaly",)
-
-
-def option(
-    default: Any,
-    help: str,  # the word click uses
-    *,
-    choices: tuple[str, ...] | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    value_type: type | None = None,
-) -> Any:
-    """Declares a dataclass field that is also a command-line option.
-
-    Args:
-        default: The value when the option is not given. `None` means "decided from the data".
-        help: One sentence for `--help`.
-        choices: The allowed words of a string option.
-        minimum: Smallest allowed number, inclusive.
-        maximum: Largest allowed number, inclusive.
-        value_type: The option's type where `default` is `None`.
-
-    Returns:
-        A dataclass field with the declaration in its metadata.
-    """
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "help": help,
-            "choices": choices,
-            "minimum": minimum,
-            "maximum": maximum,
-            "type": value_type or type(default),
-        },
-    )
-
-
-def check_options(options: Any) -> None:
-    """Checks every field of an options dataclass against its declaration.
-
-    Raises:
-        OptionError: A value is of the wrong type or outside its bounds; names the flag.
-    """
-    for field in dataclasses.fields(options):
-        declared = field.metadata
-        value = getattr(options, field.name)
-        flag = "--" + field.name.replace("_", "-")
-        if value is None and field.default is None:
-            continue
-        wanted = declared["type"]
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-            raise OptionError(f"{flag} is {value!r}; expected a value of type {wanted.__name__}.")
-        if declared["choices"] and value not in declared["choices"]:
-            raise OptionError(f"{flag} is {value!r}; expected one of {', '.join(declared['choices'])}.")
-        too_small = declared["minimum"] is not None and not value >= declared["minimum"]
-        too_large = declared["maximum"] is not None and not value <= declared["maximum"]
-        if too_small or too_large:
-            low = declared["minimum"] if declared["minimum"] is not None else "any"
-            high = declared["maximum"] if declared["maximum"] is not None else "any"
-            raise OptionError(f"{flag} is {value}; expected a number from {low} to {high}.")
 
 
 @dataclass(frozen=True)

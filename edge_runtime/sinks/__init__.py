@@ -1,0 +1,1 @@
+"""Part of tfganomaly: where the events of a watch go."""

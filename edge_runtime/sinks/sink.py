@@ -1,0 +1,84 @@
+"""What a sink promises: the seam between the loop and everything that hears of its events.
+
+Part of tfganomaly. `parsing.open_sink(specification, options, controls)` makes one from `--sink SPECIFICATION`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Protocol
+
+from PIL import Image
+
+from edge_runtime.watching.events import ComponentHealth, Event
+
+
+class Evidence:
+    """The pictures that belong to a judgement, made only when a sink asks for them.
+
+    It may be kept and used in any thread, but a sink with a queue should not keep many: each holds a frame.
+
+    Args:
+        frame: The frame as it was judged, after `--roi` and `--rotate`; mode "L" or "RGB". Do not draw on it.
+        draw_heatmap: Draws the anomaly map over it. Pure, callable in any thread.
+    """
+
+    def __init__(self, frame: Image.Image, draw_heatmap: Callable[[], Image.Image]) -> None:
+        self.frame = frame
+        self._draw_heatmap = draw_heatmap
+
+    @cached_property
+    def heatmap(self) -> Image.Image:
+        """The frame with its anomaly map drawn over it, RGB."""
+        return self._draw_heatmap()
+
+
+class Controls(Protocol):
+    """What a sink that can also listen, such as MQTT, may ask of the loop. All of it is safe in any thread."""
+
+    def set_threshold(self, threshold: float, origin: str) -> None:
+        """Use another threshold from the next frame on, until the process ends.
+
+        Args:
+            threshold: A finite raw score.
+            origin: Who asks, such as "mqtt"; the event `ThresholdChanged` carries it.
+
+        Raises:
+            CalibrationError: The threshold is not a finite number.
+        """
+
+    def clear_alarm(self, origin: str) -> None:
+        """Clear a raised alarm by hand; nothing when there is none."""
+
+
+class Sink(Protocol):
+    """Somewhere that events go.
+
+    The constructor checks what the user wrote and raises `SinkError`, `OutputError` or `MissingExtraError`;
+    from `start` on an outage is a state of `health`, never an exception.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in health and log, such as "mqtt broker.local:1883"; no password in it. Unique in a watch."""
+
+    def start(self) -> None:
+        """Begin: connect, open. An outage does not raise."""
+
+    def deliver(self, event: Event, evidence: Evidence | None) -> None:
+        """Take one event. Never raises, and never blocks the loop for long.
+
+        Called by one thread at a time, in the order of the events, which is not always the same thread. What talks to
+        the outside has a thread and a bounded queue of its own.
+
+        Args:
+            event: Any event; a sink takes those it is for.
+            evidence: The pictures of a `Judgement` or an `AlarmChanged`, else None.
+        """
+
+    def health(self) -> ComponentHealth:
+        """How it does now; its component is `name`. Asked about once a second, from any thread; must be quick."""
+
+    def close(self, timeout_seconds: float) -> None:
+        """Deliver what is queued, at most for so long, then end. Never raises."""

@@ -1,0 +1,1 @@
+"""Part of tfganomaly: where frames come from."""

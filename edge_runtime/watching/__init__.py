@@ -1,0 +1,1 @@
+"""Part of tfganomaly: the loop that judges frames for months, and what it reports."""
