@@ -21,17 +21,28 @@ class Evidence:
 
     Args:
         frame: The frame as it was judged, after `--roi` and `--rotate`; mode "L" or "RGB". Do not draw on it.
-        draw_heatmap: Draws the anomaly map over it. Pure, callable in any thread.
+        draw_heatmap: Draws the anomaly map over the frame, or over a smaller copy of it, and returns a new RGB image.
+            Pure, callable in any thread.
     """
 
-    def __init__(self, frame: Image.Image, draw_heatmap: Callable[[], Image.Image]) -> None:
+    def __init__(self, frame: Image.Image, draw_heatmap: Callable[[Image.Image], Image.Image]) -> None:
         self.frame = frame
         self._draw_heatmap = draw_heatmap
 
     @cached_property
     def heatmap(self) -> Image.Image:
         """The frame with its anomaly map drawn over it, RGB."""
-        return self._draw_heatmap()
+        return self._draw_heatmap(self.frame)
+
+    def thumbnails(self, longest_side_px: int) -> tuple[Image.Image, Image.Image]:
+        """Return frame and heatmap, scaled down so that no side is longer; cheaper than scaling `heatmap`."""
+        small = self.frame.copy() if max(self.frame.size) <= longest_side_px else self._scaled(longest_side_px)
+        return small, self._draw_heatmap(small)
+
+    def _scaled(self, longest_side_px: int) -> Image.Image:
+        scale = longest_side_px / max(self.frame.size)
+        size = (max(1, round(self.frame.width * scale)), max(1, round(self.frame.height * scale)))
+        return self.frame.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 class Controls(Protocol):
