@@ -1,7 +1,8 @@
-"""Reads a picture from a file, a Pillow image or an array into 8-bit grey or RGB."""
+"""Reads a picture from a file, from bytes, a Pillow image or an array into 8-bit grey or RGB."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
@@ -13,10 +14,11 @@ from PIL import Image
 
 from edge_runtime.errors import ImageError
 
-ImageSource = str | Path | Image.Image | np.ndarray
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
 """What the runtime accepts as a picture.
 
 - A path of a PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. Of several pages or frames the first is read.
+- The content of such a file as bytes.
 - A Pillow image of any mode that `read_image` lists.
 - An array of shape (H, W), (H, W, 1), (H, W, 3) in **RGB** order or (H, W, 4) in RGBA order, with dtype
   uint8, uint16 (full range, 65535 is white), bool, or float in [0, 1].
@@ -55,7 +57,7 @@ def read_image(source: ImageSource) -> Image.Image:
     - A picture of 1 x 1 pixel is as good as any other; `prepare_image` makes it a plain surface.
 
     Args:
-        source: A path, a Pillow image or an array; see `ImageSource`.
+        source: A path, the bytes of an image file, a Pillow image or an array; see `ImageSource`.
 
     Returns:
         An image of mode "L" or "RGB". It may be `source` itself when that needs no change, so do not draw on
@@ -70,12 +72,33 @@ def read_image(source: ImageSource) -> Image.Image:
         return _image_from_array(source, name)
     if isinstance(source, Image.Image):
         return _normalised(source, name)
+    if isinstance(source, bytes):
+        return decode_image(source, name)
     if isinstance(source, (str, os.PathLike)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow only warns of is either harmless or an error below
             with _open(Path(source), name) as image:
                 return _normalised(image, name)
-    raise ImageError(f"{name} is a {type(source).__name__}; a path, a Pillow image or a numpy array was expected.")
+    raise ImageError(
+        f"{name} is a {type(source).__name__}; a path, the bytes of an image file, a Pillow image or a numpy array was "
+        "expected."
+    )
+
+
+def decode_image(content: bytes, name: str = "The image") -> Image.Image:
+    """Return the picture in the bytes of an image file; see `read_image`.
+
+    Args:
+        content: A whole file: an upload, or one that was read already.
+        name: How an error text calls it, such as "Image 'a.png'".
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in `read_image`
+        with _opened(io.BytesIO(content), content[:16], name) as image:
+            return _normalised(image, name)
 
 
 def image_name(source: object) -> str:
@@ -101,6 +124,11 @@ def _open(path: Path, name: str) -> Image.Image:
         raise ImageError(f"{name} cannot be opened: {error.strerror or error}.") from None
     except ValueError as error:  # a NUL character in the path
         raise ImageError(f"{name} is not a usable path: {error}.") from None
+    return _opened(path, head, name)
+
+
+def _opened(file: Path | io.BytesIO, head: bytes, name: str) -> Image.Image:
+    """Open with the one Pillow plugin that fits the first bytes; nothing is decoded yet."""
     if not head:
         raise ImageError(f"{name} is empty (0 bytes). Copy or record it again.")
     matches = [entry for entry in _SIGNATURES if head.startswith(entry[0])]
@@ -110,7 +138,7 @@ def _open(path: Path, name: str) -> Image.Image:
     # Pillow loads all its forty plugins, some of which start other programs, unless the right one is there.
     import_module(f"PIL.{plugin}")
     try:
-        image = Image.open(path, formats=(image_format,))
+        image = Image.open(file, formats=(image_format,))
     except Image.DecompressionBombError:
         raise ImageError(f"{name} has more pixels than the {_megapixels()} that are accepted.") from None
     except Exception as error:  # Pillow's plugins raise a dozen kinds for a damaged header

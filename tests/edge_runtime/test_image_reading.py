@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_runtime.errors import ImageError
-from edge_runtime.image_reading import MAX_IMAGE_PIXELS, read_image
+from edge_runtime.image_reading import MAX_IMAGE_PIXELS, decode_image, read_image
 
 SLOPE = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))  # (16, 24) grey, dark to bright
 COLOURS = np.stack([SLOPE, SLOPE[:, ::-1], np.full_like(SLOPE, 77)], axis=2)
@@ -187,7 +187,21 @@ def test_arrays_of_other_kinds_are_refused_with_what_came(array: np.ndarray, wor
 
 def test_things_that_are_no_images_are_refused() -> None:
     assert_refused(None, "NoneType", "numpy array was expected")
-    assert_refused(b"bytes", "bytes")
+    assert_refused(bytearray(b"bytes"), "bytearray")
+
+
+def test_the_bytes_of_a_file_are_read_as_the_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(Image.fromarray(COLOURS), "JPEG"))
+    assert read_image(path.read_bytes()) == read_image(path)
+    assert decode_image(path.read_bytes(), "Image 'a.jpg'").mode == "RGB"
+
+
+def test_bytes_that_are_no_image_are_refused_by_the_name_given() -> None:
+    assert_refused(b"bytes", "The image is not an image", "PNG, JPEG")
+    assert_refused(b"", "is empty (0 bytes)")
+    with pytest.raises(ImageError, match=r"^Upload 'b\.png' .*80 megapixels"):
+        decode_image(png_header(20_000, 20_000), "Upload 'b.png'")
 
 
 def test_bad_files_are_refused_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,242 @@
+"""A folder as a source: the images in it and those that come, each once, each when it is complete.
+
+A file is complete when its writer has closed it or moved it there (the system says so, through `watchdog`), or when two
+looks at the folder, `settle_seconds` or more apart, found the same size and time of change. The looks never stop, so
+nothing is missed where the system says nothing: network shares, a folder that vanished and returned, an overflow.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+from edge_runtime.errors import SourceError
+from edge_runtime.image_files import IMAGE_SUFFIXES, natural_order
+from edge_runtime.sources.folder_observer import FolderObserver
+from edge_runtime.sources.seen_files import SeenFiles, content_fingerprint, fingerprint
+from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
+from edge_runtime.watching.events import ComponentHealth
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+_GIVE_UP_SECONDS = 30.0
+_SCAN_SHARE_OF_TIME = 0.1  # a folder that takes long to list is listed less often
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look at the folder found of one file."""
+
+    size_bytes: int
+    modified_ns: int
+    since_seconds: float = field(compare=False)
+
+
+class FolderSource:
+    """Gives the images in a folder and below it; a file that is changed later is a new image.
+
+    Hidden files and folders (a leading dot) are passed over, and links to folders are not followed, as `find_images`
+    does.
+
+    Args:
+        folder: The folder. It may vanish and return; what was judged is remembered.
+        once: End when every complete file has been given, instead of waiting for more.
+        include_existing: Whether files that are there at the start are given.
+        settle_seconds: How long a file must be unchanged when nobody says that it was closed.
+        seen: The record of what was given.
+
+    Raises:
+        SourceError: The path is a file, or `once` was asked for and it does not exist.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        once: bool = False,
+        include_existing: bool = True,
+        settle_seconds: float = 1.0,
+        seen: SeenFiles | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise SourceError(f"'{folder}' is a file; a folder of images was expected.")
+        if once and not self.folder.is_dir():
+            raise SourceError(f"Folder '{folder}' does not exist. Check the path.")
+        self.dropped = 0
+        self.exhausted = False
+        self._once = once
+        self._include_existing = include_existing
+        self._settle_seconds = settle_seconds
+        self._seen = SeenFiles() if seen is None else seen
+        self._unsettled: dict[str, _Look] = {}
+        self._ready: deque[str] = deque()
+        self._awake = Event()
+        self._observer = FolderObserver(self.folder, self._awake)
+        self._next_scan_seconds = 0.0
+        self._problem = ""
+        self._files_unread = 0
+
+    @property
+    def name(self) -> str:
+        """The folder's path."""
+        return str(self.folder)
+
+    def start(self) -> None:
+        """Begin to watch; without `include_existing` what is there now is passed over."""
+        self._observer.keep_running()
+        if not self._include_existing:
+            for path, status in self._list() or ():
+                self._seen.add(fingerprint(path, status.st_size, status.st_mtime_ns))
+
+    def next_frame(self, timeout_seconds: float) -> Frame | None:
+        """Return the next complete file that has not been given yet; see `Source`."""
+        deadline_seconds = monotonic() + timeout_seconds
+        while True:
+            frame = self._next_ready()
+            if frame is not None:
+                return frame
+            now_seconds = monotonic()
+            if now_seconds >= self._next_scan_seconds:
+                self._scan(now_seconds)
+                if self._ready:
+                    continue
+                if self._once and not self._unsettled and not self._problem:
+                    self.exhausted = True
+                    return None
+            wait_seconds = min(deadline_seconds, self._next_scan_seconds) - monotonic()
+            if wait_seconds > 0:
+                self._awake.wait(wait_seconds)
+            if self._awake.is_set():
+                self._awake.clear()
+            elif monotonic() >= deadline_seconds:
+                return None
+
+    def health(self) -> ComponentHealth:
+        """Failed while the folder is away, degraded while files in it cannot be read."""
+        if self._problem:
+            return ComponentHealth(SOURCE_COMPONENT, "failed", self._problem)
+        if self._files_unread:
+            return ComponentHealth(
+                SOURCE_COMPONENT, "degraded", f"Some files in '{self.folder}' cannot be opened; they are tried again."
+            )
+        if self._observer.problem:
+            return ComponentHealth(SOURCE_COMPONENT, "ok", self._observer.problem)
+        return ComponentHealth(SOURCE_COMPONENT, "ok")
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._observer.stop()
+
+    def _next_ready(self) -> Frame | None:
+        for path in self._observer.take_completed():
+            if _is_image(path):
+                self._unsettled.pop(path, None)
+                self._ready.append(path)
+        while self._ready:
+            frame = self._read(self._ready.popleft())
+            if frame is not None:
+                return frame
+        return None
+
+    def _read(self, path: str) -> Frame | None:
+        """Read one file whole; None if it was given already, has gone, changed meanwhile or cannot be opened now."""
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files costs
+                before = os.fstat(file.fileno())
+                mark = fingerprint(path, before.st_size, before.st_mtime_ns)
+                if not stat.S_ISREG(before.st_mode) or mark in self._seen:
+                    return None
+                if before.st_size > MAX_FILE_BYTES:
+                    self._seen.add(mark)
+                    return _unreadable(path, f"has {before.st_size / 1e6:.0f} MB; {MAX_FILE_BYTES / 1e6:.0f} are read")
+                content = file.read()
+                after = os.fstat(file.fileno())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return self._given_up(path, error)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            return None  # still being written; the next look begins anew
+        self._seen.add(mark)
+        content_mark = content_fingerprint(path, content)
+        if content_mark in self._seen:
+            return None  # only its date is new, as `cp -p` sets it after closing, or it came back with its folder
+        self._seen.add(content_mark)
+        return Frame(path, content)
+
+    def _given_up(self, path: str, error: OSError) -> Frame | None:
+        """Report a file that cannot be opened although its folder is there, once that has lasted; None before."""
+        look = self._unsettled.get(path)
+        if look is None or monotonic() - look.since_seconds < _GIVE_UP_SECONDS:
+            return None
+        self._seen.add(fingerprint(path, look.size_bytes, look.modified_ns))
+        return _unreadable(path, f"cannot be opened: {error.strerror or error}")
+
+    def _scan(self, now_seconds: float) -> None:
+        """Look at the whole folder: settle what has not changed, notice what is new, tell an outage."""
+        found = self._list()
+        if found is None:
+            self._unsettled.clear()  # a look before an outage says nothing about a file after it
+            self._next_scan_seconds = now_seconds + self._settle_seconds
+            return
+        self._observer.keep_running()
+        looks: dict[str, _Look] = {}
+        ready: list[str] = []
+        for path, status in found:
+            mark = fingerprint(path, status.st_size, status.st_mtime_ns)
+            if mark in self._seen:
+                continue
+            look = _Look(status.st_size, status.st_mtime_ns, now_seconds)
+            former = self._unsettled.get(path)
+            if former == look:
+                look = former
+            if now_seconds - look.since_seconds >= self._settle_seconds:
+                ready.append(path)
+            looks[path] = look
+        # A settled file stays among the unsettled ones until it could be read, so that an outage loses none.
+        self._unsettled = looks
+        self._files_unread = sum(now_seconds - look.since_seconds > 5 * self._settle_seconds for look in looks.values())
+        if len(self._seen) > self._seen.capacity:
+            self._seen.forget_missing({fingerprint(path, s.st_size, s.st_mtime_ns) for path, s in found})
+        self._ready.extend(sorted(ready, key=natural_order))
+        listing_seconds = monotonic() - now_seconds
+        pause_seconds = self._settle_seconds / 2 if looks else self._settle_seconds
+        self._next_scan_seconds = now_seconds + max(pause_seconds, listing_seconds / _SCAN_SHARE_OF_TIME)
+
+    def _list(self) -> list[tuple[str, os.stat_result]] | None:
+        """Path and state of every image in the folder and below; None, and the reason kept, when it is away."""
+        found: list[tuple[str, os.stat_result]] = []
+        pending = [os.fspath(self.folder)]
+        try:
+            while pending:
+                with os.scandir(pending.pop()) as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                        elif _is_image(entry.name):
+                            try:
+                                found.append((entry.path, entry.stat()))
+                            except FileNotFoundError:
+                                continue  # deleted since it was listed, or a link to nothing
+        except OSError as error:
+            self._problem = f"Folder '{self.folder}' cannot be read: {error.strerror or error}. It is tried again."
+            return None
+        self._problem = ""
+        return found
+
+
+def _unreadable(path: str, reason: str) -> Frame:
+    return Frame(path, b"", f"Image '{path}' {reason}.")
+
+
+def _is_image(name: str) -> bool:
+    stem, dot, suffix = name.rpartition(".")
+    base = name.rpartition(os.sep)[2]
+    return bool(stem) and f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES and not base.startswith(".")

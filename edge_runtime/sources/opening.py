@@ -1,0 +1,106 @@
+"""Turns what a user writes as SOURCE into a source."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edge_runtime.errors import SourceError
+from edge_runtime.sources.camera import Camera
+from edge_runtime.sources.folder import FolderSource
+from edge_runtime.sources.live import LiveSource
+from edge_runtime.sources.source import Source
+from edge_runtime.sources.video_file import VideoFileSource
+
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What decides how a source is read.
+
+    Attributes:
+        once: Of a folder: end when all complete files were judged.
+        include_existing: Of a folder: judge what is there at the start too.
+        settle_seconds: Of a folder: how long a file must be unchanged when nobody says that it was closed.
+    """
+
+    once: bool = False
+    include_existing: bool = True
+    settle_seconds: float = 1.0
+
+
+def open_source(specification: str, options: SourceOptions | None = None) -> Source:
+    """Return the source that a user means; nothing is opened before `start`.
+
+    Args:
+        specification: A folder; a video file; "camera:0" or "0"; "picamera:0"; a URL of `STREAM_SCHEMES`.
+        options: How to read it.
+
+    Raises:
+        SourceError: It is none of these, or not of a kind that the options fit.
+    """
+    options = options or SourceOptions()
+    scheme = specification.partition("://")[0].lower() if "://" in specification else ""
+    number = re.fullmatch(r"(?:(camera|picamera):)?(\d{1,3})", specification)
+    if options.once and (scheme or number):
+        raise SourceError(f"'{specification}' never ends; --once is for a folder. Leave it out.")
+    if scheme:
+        if scheme not in STREAM_SCHEMES:
+            raise SourceError(
+                f"'{specification}' begins with {scheme}://; expected one of {', '.join(STREAM_SCHEMES)}."
+            )
+        name = without_password(specification)
+        return LiveSource(name, partial(_open_stream, specification, name))
+    if number and not Path(specification).exists():
+        index = int(number[2])
+        if number[1] == "picamera":
+            return LiveSource(f"picamera:{index}", partial(_open_picamera, index))
+        return LiveSource(f"camera:{index}", partial(_open_stream, index, f"camera:{index}"))
+    path = Path(specification)
+    if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
+        return VideoFileSource(specification, partial(_open_video, specification))
+    if path.is_file():
+        raise SourceError(
+            f"'{specification}' is a file and no video ({', '.join(VIDEO_SUFFIXES)}). Give a folder, a video, "
+            "camera:0, picamera:0 or a stream's URL; for single images there is `tfganomaly inspect`."
+        )
+    if not path.exists() and not path.parent.is_dir():
+        raise SourceError(
+            f"'{specification}' does not exist. Give a folder, a video, camera:0, picamera:0 or a stream's URL."
+        )
+    return FolderSource(
+        path,
+        once=options.once,
+        include_existing=options.include_existing,
+        settle_seconds=options.settle_seconds,
+    )
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may stand in a log: user, password and query left out."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _open_stream(target: int | str, name: str) -> Camera:
+    from edge_runtime.sources.opencv import OpenCvCamera
+
+    return OpenCvCamera(target, name)
+
+
+def _open_video(path: str) -> Camera:
+    from edge_runtime.sources.opencv import OpenCvCamera
+
+    return OpenCvCamera(path, path, is_file=True)
+
+
+def _open_picamera(index: int) -> Camera:
+    from edge_runtime.sources.picamera import PiCamera
+
+    return PiCamera(index)
