@@ -78,6 +78,32 @@ class Detection:
     timings: Timings
 
 
+@dataclass(frozen=True)
+class Examination:
+    """A detection without its map, and what the map is made of; some kilobytes.
+
+    Attributes:
+        detection: Score and verdict.
+        score_rule: Where the map comes from.
+        inputs: float32 (1, H, W, C) in [-1, 1], what the model was given.
+        outputs: What it gave.
+    """
+
+    detection: Detection
+    score_rule: ScoreRule
+    inputs: np.ndarray
+    outputs: ModelOutputs
+
+    def anomaly_map(self) -> np.ndarray:
+        """Make the map, float32 (H, W) in the model's input pixels, >= 0. Needs no model: any thread may do it."""
+        return anomaly_maps(self.score_rule, self.inputs, self.outputs)[0]
+
+    def reconstruction(self) -> np.ndarray | None:
+        """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""
+        drawn = self.outputs.reconstruction
+        return None if drawn is None else unscale_pixels(drawn[0])
+
+
 class AnomalyDetector:
     """Judges images with one artefact.
 
@@ -187,6 +213,24 @@ class AnomalyDetector:
             ImageError: The image cannot be read.
             BackendError: The interpreter failed, or the model gave a score that is not a number.
         """
+        examination = self.examine(image)
+        detection = examination.detection
+        if not with_map:
+            return detection
+        start = perf_counter()
+        anomaly_map, reconstruction = examination.anomaly_map(), examination.reconstruction()
+        timings = replace(detection.timings, score_ms=detection.timings.score_ms + 1000 * (perf_counter() - start))
+        return replace(detection, anomaly_map=anomaly_map, reconstruction=reconstruction, timings=timings)
+
+    def examine(self, image: ImageSource) -> Examination:
+        """Judge one image, and keep what its map can be made of later.
+
+        Args:
+            image: See `detect`.
+
+        Raises:
+            ImageError, BackendError: As `detect`.
+        """
         start = perf_counter()
         inputs = scale_pixels(prepare_image(image, self.preprocessing))[np.newaxis]
         prepared = perf_counter()
@@ -198,23 +242,21 @@ class AnomalyDetector:
                 f"{image_name(image)} got the score {score}, so the model of '{self.path}' is broken. Train "
                 "or export it again."
             )
-        anomaly_map = anomaly_maps(self.score_rule, inputs, outputs)[0] if with_map else None
-        drawn = outputs.reconstruction[0] if with_map and outputs.reconstruction is not None else None
-        reconstruction = None if drawn is None else unscale_pixels(drawn)
         end = perf_counter()
-        return Detection(
+        detection = Detection(
             score=score,
             normalised_score=self.calibration.normalise(score),
             threshold=self._threshold,
             is_anomaly=score > self._threshold,
-            anomaly_map=anomaly_map,
-            reconstruction=reconstruction,
+            anomaly_map=None,
+            reconstruction=None,
             timings=Timings(
                 preprocess_ms=1000 * (prepared - start),
                 inference_ms=1000 * (inferred - prepared),
                 score_ms=1000 * (end - inferred),
             ),
         )
+        return Examination(detection, self.score_rule, inputs, outputs)
 
     def detect_many(self, images: Iterable[ImageSource], *, with_map: bool = True) -> Iterator[Detection]:
         """Judge images one after the other, each when it is asked for.
