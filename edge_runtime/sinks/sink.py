@@ -6,6 +6,7 @@ Part of tfganomaly. `parsing.open_sink(specification, options, controls)` makes 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -63,6 +64,21 @@ class Controls(Protocol):
         """Clear a raised alarm by hand; nothing when there is none."""
 
 
+@dataclass(frozen=True)
+class SinkCounts:
+    """How many events a sink has dealt with since its start.
+
+    Attributes:
+        delivered: Arrived: written, or acknowledged by the other side.
+        waiting: Held back until they can be delivered.
+        dropped: Lost: the queue overflowed, or the other side refused them for good.
+    """
+
+    delivered: int = 0
+    waiting: int = 0
+    dropped: int = 0
+
+
 class Sink(Protocol):
     """Somewhere that events go.
 
@@ -90,6 +106,12 @@ class Sink(Protocol):
 
     def health(self) -> ComponentHealth:
         """How it does now; its component is `name`. Asked about once a second, from any thread; must be quick."""
+
+    def counts(self) -> SinkCounts:
+        """How many events were delivered, wait and were lost; for `/metrics`. Quick, from any thread.
+
+        They are not in `health`, whose message should change only when something else happens than one event more.
+        """
 
     def close(self, timeout_seconds: float) -> None:
         """Deliver what is queued, at most for so long, then end. Never raises."""
