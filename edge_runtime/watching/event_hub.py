@@ -1,0 +1,45 @@
+"""Hands every event to every sink, one at a time."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from edge_runtime.errors import SinkError
+from edge_runtime.sinks.sink import Evidence, Sink
+from edge_runtime.watching.events import Event
+
+
+class EventHub:
+    """Delivers events in one order to all sinks."""
+
+    def __init__(self) -> None:
+        self.sinks: tuple[Sink, ...] = ()
+        self._lock = threading.Lock()
+
+    def add(self, sink: Sink) -> None:
+        """Let a sink hear of every event from now on.
+
+        Raises:
+            SinkError: Another sink has the same name.
+        """
+        if any(sink.name == other.name for other in self.sinks):
+            raise SinkError(f"The sink '{sink.name}' was given twice. Leave one out.")
+        self.sinks = (*self.sinks, sink)
+
+    def start(self) -> None:
+        """Start all sinks."""
+        for sink in self.sinks:
+            sink.start()
+
+    def publish(self, event: Event, evidence: Evidence | None = None) -> None:
+        """Deliver one event; safe in any thread."""
+        with self._lock:
+            for sink in self.sinks:
+                sink.deliver(event, evidence)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Let all sinks deliver what they have queued, within the time for all of them together."""
+        deadline_seconds = monotonic() + timeout_seconds
+        for sink in self.sinks:
+            sink.close(max(0.1, deadline_seconds - monotonic()))

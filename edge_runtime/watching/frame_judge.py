@@ -1,0 +1,255 @@
+"""Judges one frame: view, checks of the camera, model, alarm, drift; then reports what came out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+
+from PIL import Image
+
+from edge_runtime.detector import AnomalyDetector, Examination
+from edge_runtime.errors import BackendError, ImageError
+from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.sinks.sink import Evidence
+from edge_runtime.sources.back_off import BackOff
+from edge_runtime.sources.source import Frame
+from edge_runtime.sources.view import View
+from edge_runtime.watching.decision import AlarmDecider, Transition
+from edge_runtime.watching.drift import DriftMonitor
+from edge_runtime.watching.event_hub import EventHub
+from edge_runtime.watching.events import (
+    AlarmChanged,
+    ComponentHealth,
+    FrameUnreadable,
+    Judgement,
+    ModelChanged,
+    SceneChanged,
+    ThresholdChanged,
+    utc_now,
+)
+from edge_runtime.watching.frame_checks import FrameChecks
+from edge_runtime.watching.health_board import HealthBoard
+from edge_runtime.watching.inference_watchdog import INFERENCE_COMPONENT, InferenceWatchdog
+from edge_runtime.watching.model_slot import ModelSlot
+from edge_runtime.watching.statistics import WatchStatistics
+
+LOGGER = logging.getLogger("tfganomaly.watch")
+VIEW_COMPONENT = "view"
+FRAMES_COMPONENT = "frames"
+_TRIES_A_FRAME = 3
+
+
+class FrameJudge:
+    """Judges frames with the model of a slot; belongs to the loop's thread.
+
+    Args:
+        source_name: What judgements say where a frame comes from.
+        model: What judges.
+        hub: Where events go.
+        board: Where health goes.
+        view: What of a frame is judged.
+        decider: When there is an alarm.
+        checks: Whether the camera sees; None: not asked.
+        watchdog: Whether an inference hangs.
+        drift_window_frames: Over how many frames the scores are compared with the calibration; 0: never.
+        threshold: A raw score that replaces the artefact's until another artefact is taken over.
+        stop: Set when the watch is to end; cuts short what waits.
+
+    Attributes:
+        statistics: What was done so far.
+        detector: What judges now.
+        model_sha256: Of its artefact, the first 12 hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_name: str,
+        model: ModelSlot,
+        hub: EventHub,
+        board: HealthBoard,
+        view: View,
+        decider: AlarmDecider,
+        checks: FrameChecks | None,
+        watchdog: InferenceWatchdog,
+        drift_window_frames: int,
+        threshold: float | None,
+        stop: threading.Event,
+    ) -> None:
+        self.statistics = WatchStatistics()
+        self.detector: AnomalyDetector = model.current.detector
+        self.model_sha256 = model.current.sha256
+        if threshold is not None:
+            self.detector.threshold = threshold
+        self._source_name = source_name
+        self._model = model
+        self._hub = hub
+        self._board = board
+        self._view = view
+        self._decider = decider
+        self._checks = checks
+        self._watchdog = watchdog
+        self._drift_window_frames = drift_window_frames
+        self._drift = DriftMonitor(self.detector.calibration, drift_window_frames)
+        self._stop = stop
+        self._model_back_off = BackOff()
+        self._has_failed = False
+
+    @property
+    def scene_changed(self) -> bool:
+        """Whether the scores as a whole have left the calibration."""
+        return self._drift.changed
+
+    def handle(self, frame: Frame) -> None:
+        """Judge one frame, whatever it is, and report it."""
+        try:
+            self._judge(frame)
+        except ImageError as error:
+            self.statistics.unreadable += 1
+            self._hub.publish(FrameUnreadable(utc_now(), self._source_name, frame.name, str(error)))
+        except Exception as error:  # months of work must not end with one frame that nobody thought of
+            LOGGER.exception("frame %s could not be judged", frame.name)
+            self._fail(f"Frame '{frame.name}' could not be judged: {type(error).__name__}: {error}")
+
+    def change_threshold(self, threshold: float, origin: str) -> None:
+        """Judge by another threshold from the next frame on."""
+        previous = self.detector.threshold
+        self.detector.threshold = threshold
+        if threshold != previous:
+            self._hub.publish(ThresholdChanged(utc_now(), threshold, previous, origin))
+
+    def clear_alarm(self, origin: str) -> None:
+        """Clear a raised alarm by hand."""
+        decider = self._decider
+        anomalous_frames = decider.anomalous_frames
+        if not decider.clear(monotonic()):
+            return
+        window_frames, reason = decider.rule.window_frames, f"by hand ({origin})"
+        self._hub.publish(AlarmChanged(utc_now(), "off", decider.raised, anomalous_frames, window_frames, reason, None))
+
+    def take_over_model(self) -> None:
+        """Judge with the model in the slot from now on, by its own threshold: scores of two models do not compare."""
+        loaded = self._model.current
+        previous_threshold, previous_sha256 = self.detector.threshold, self.model_sha256
+        self.detector, self.model_sha256 = loaded.detector, loaded.sha256
+        self._drift = DriftMonitor(self.detector.calibration, self._drift_window_frames)
+        threshold = self.detector.threshold
+        self._hub.publish(ModelChanged(utc_now(), str(self._model.path), loaded.sha256, previous_sha256, threshold))
+        if threshold != previous_threshold:
+            self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
+
+    def _judge(self, frame: Frame) -> None:
+        picture = self._view.of(frame.decode(), f"Image '{frame.name}'")
+        is_blind = self._checks is not None and self._is_blind(self._checks, picture)
+        examination = self._examined(picture, frame)
+        if examination is None:
+            return
+        detection, statistics = examination.detection, self.statistics
+        transition: Transition | None = None
+        if not is_blind:  # what the camera did not see is neither a defect nor a change of the scene
+            transition = self._decider.update(detection.score, detection.threshold, monotonic())
+            self._look_for_drift(detection.score)
+        statistics.judged += 1
+        statistics.anomalous += detection.is_anomaly
+        statistics.latencies_ms.append(detection.timings.total_ms)
+        judgement = Judgement(
+            time=utc_now(),
+            sequence=statistics.judged,
+            source=self._source_name,
+            frame=frame.name,
+            score=detection.score,
+            normalised_score=detection.normalised_score,
+            threshold=detection.threshold,
+            is_anomaly=detection.is_anomaly,
+            alarm=self._decider.state,
+            scene_changed=self._drift.changed,
+            timings=detection.timings,
+            model_sha256=self.model_sha256,
+        )
+        evidence = _evidence(picture, examination, self.detector)
+        self._hub.publish(judgement, evidence)
+        if transition is not None:
+            self._report_alarm(transition, judgement, evidence)
+
+    def _examined(self, picture: Image.Image, frame: Frame) -> Examination | None:
+        """Run the model; when the interpreter fails, load it anew and try again, then give the frame up."""
+        reason = ""
+        for _ in range(_TRIES_A_FRAME):
+            self._watchdog.begin()
+            try:
+                examination = self.detector.examine(picture)
+            except BackendError as error:
+                reason = str(error)
+            else:
+                if self._has_failed:
+                    self._has_failed = False
+                    self._model_back_off.reset()
+                    self._board.report(ComponentHealth(INFERENCE_COMPONENT, "ok", "Inference works again."))
+                return examination
+            finally:
+                self._watchdog.end()
+            self._has_failed = True
+            self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", reason))
+            if self._stop.wait(self._model_back_off.next_seconds()):
+                break
+            self._renew_backend()
+        self._fail(f"Frame '{frame.name}' could not be judged: {reason}")
+        return None
+
+    def _renew_backend(self) -> None:
+        """Load the model again after the interpreter failed; the threshold stays where the model does."""
+        threshold = self.detector.threshold
+        if self._model.reload() is None:
+            return
+        if self._model.current.sha256 == self.model_sha256:
+            self.detector = self._model.current.detector
+            self.detector.threshold = threshold
+        else:
+            self.take_over_model()
+
+    def _is_blind(self, checks: FrameChecks, picture: Image.Image) -> bool:
+        before = checks.problem
+        is_blind = checks.is_blind(picture)
+        if checks.problem != before:
+            self._board.report(ComponentHealth(VIEW_COMPONENT, "failed" if checks.problem else "ok", checks.problem))
+        return is_blind
+
+    def _look_for_drift(self, score: float) -> None:
+        found = self._drift.update(score)
+        if found is not None:
+            window_frames = self._drift.window_frames
+            self._hub.publish(
+                SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
+            )
+
+    def _report_alarm(self, transition: Transition, judgement: Judgement, evidence: Evidence) -> None:
+        decider, rule = self._decider, self._decider.rule
+        if transition == "raised":
+            self.statistics.alarms += 1
+            reason = f"{decider.anomalous_frames} of the latest {rule.window_frames} frames are anomalous"
+            if judgement.scene_changed:
+                reason += "; the scene has changed, so this may be no defect"
+        else:
+            reason = f"{rule.clear_frames} calm frames in a row"
+        event = AlarmChanged(
+            time=judgement.time,
+            alarm=decider.state,
+            number=decider.raised,
+            anomalous_frames=decider.anomalous_frames,
+            window_frames=rule.window_frames,
+            reason=reason,
+            judgement=judgement,
+        )
+        self._hub.publish(event, evidence)
+
+    def _fail(self, message: str) -> None:
+        self.statistics.failed += 1
+        self._board.report(ComponentHealth(FRAMES_COMPONENT, "degraded", message))
+
+
+def _evidence(picture: Image.Image, examination: Examination, detector: AnomalyDetector) -> Evidence:
+    preprocessing, calibration = detector.preprocessing, detector.calibration
+    return Evidence(
+        picture, lambda shown: heatmap_overlay(shown, examination.anomaly_map(), preprocessing, calibration)
+    )

@@ -1,0 +1,107 @@
+"""Holds the model that judges, and takes over a new artefact that is moved over the old one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.errors import ArtefactError, TfganomalyError
+
+DetectorLoader = Callable[[Path], AnomalyDetector]
+_Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A detector that has shown that it can judge.
+
+    Attributes:
+        detector: What judges.
+        sha256: The first 12 hexadecimal digits of its file's SHA-256.
+    """
+
+    detector: AnomalyDetector
+    sha256: str
+
+
+class ModelSlot:
+    """The artefact at a path, followed over its changes. Used by the loop's thread alone.
+
+    Args:
+        path: The artefact.
+        load: Makes a detector of it.
+
+    Raises:
+        TfganomalyError: The artefact cannot be used. At the start that ends the watch; later it does not.
+    """
+
+    def __init__(self, path: Path, load: DetectorLoader) -> None:
+        self.path = path
+        self.problem = ""
+        self._load = load
+        self._signature = _signature(path)
+        self._candidate: _Signature | None = None
+        self.current = self._loaded()
+
+    def look(self) -> LoadedModel | None:
+        """See whether another file is there; call it about once a second, between two frames.
+
+        A new file must look the same twice before it is read, so that one that is being copied is not taken for a
+        damaged one.
+
+        Returns:
+            The new model if it was taken over. None when nothing changed or the new file was refused, which `problem`
+            then says.
+        """
+        signature = _signature(self.path)
+        if signature is None or signature == self._signature:
+            self._candidate = None  # a file that is away for a moment is being replaced; the loaded one goes on
+            return None
+        if signature != self._candidate:
+            self._candidate = signature
+            return None
+        return self.reload()
+
+    def reload(self) -> LoadedModel | None:
+        """Read the file again, changed or not.
+
+        Returns:
+            The new model, or None when it was refused, which `problem` then says.
+        """
+        self._signature, self._candidate = _signature(self.path), None
+        try:
+            self.current = self._loaded()
+        except TfganomalyError as error:
+            self.problem = f"The new model was refused, the former one goes on: {error}"
+            return None
+        self.problem = ""
+        return self.current
+
+    def _loaded(self) -> LoadedModel:
+        before = _sha256(self.path)
+        detector = self._load(self.path)
+        if _sha256(self.path) != before:
+            raise ArtefactError(f"Artefact '{self.path}' changed while it was read. Move it into place in one step.")
+        # A file can be sound and its model broken: it has to judge a picture before it judges parts.
+        detector.detect(np.full(detector.preprocessing.input_shape, 127, np.uint8))
+        return LoadedModel(detector, before[:12])
+
+
+def _signature(path: Path) -> _Signature | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""  # the loader says what is wrong with the file

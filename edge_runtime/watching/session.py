@@ -1,0 +1,125 @@
+"""From a model and a source to a finished watch: puts the parts together, runs the loop, closes everything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_runtime.sinks.sink import Controls, Sink
+from edge_runtime.sources.opening import SourceOptions, open_source
+from edge_runtime.sources.pacing import parse_pacing
+from edge_runtime.sources.source import Source
+from edge_runtime.sources.view import View, parse_region
+from edge_runtime.watching.console_log import ConsoleLog
+from edge_runtime.watching.decision import AlarmDecider, AlarmRule
+from edge_runtime.watching.event_hub import EventHub
+from edge_runtime.watching.events import WatchEnded
+from edge_runtime.watching.frame_checks import FrameChecks
+from edge_runtime.watching.frame_judge import FrameJudge
+from edge_runtime.watching.health_board import HealthBoard
+from edge_runtime.watching.inference_watchdog import InferenceWatchdog
+from edge_runtime.watching.loop import WatchLoop
+from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot
+from edge_runtime.watching.options import WatchOptions
+from edge_runtime.watching.service_manager import ServiceManager
+
+CLOSE_TIMEOUT_SECONDS = 10.0
+SinkOpener = Callable[[Controls], Sink]
+
+
+class WatchSession:
+    """One watch, from its parts to its end.
+
+    Making it checks everything that the user wrote, and starts nothing.
+
+    Args:
+        model: The artefact.
+        source: What `open_source` takes, or a source.
+        options: How to watch.
+        load_detector: Makes a detector of an artefact; called again when the artefact is replaced.
+        sink_openers: Make the sinks, given what they may ask of the loop.
+
+    Raises:
+        TfganomalyError: The model, the source, an option or a sink cannot be used as it was given.
+
+    Attributes:
+        loop: The loop.
+        board: The health of all parts.
+        hub: Where events go; sinks may be added before `run`.
+        model: The model slot.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        source: str | Source,
+        options: WatchOptions,
+        load_detector: DetectorLoader,
+        sink_openers: Sequence[SinkOpener] = (),
+    ) -> None:
+        rule = AlarmRule(
+            alarm_frames=options.alarm_frames,
+            window_frames=options.alarm_window,
+            clear_frames=options.clear_frames,
+            clear_ratio=options.clear_ratio,
+            cooldown_seconds=options.cooldown_seconds,
+        )
+        view = View(None if options.roi is None else parse_region(options.roi), int(options.rotate))
+        pacing = parse_pacing(options.every)
+        if isinstance(source, str):
+            source = open_source(source, SourceOptions(options.once, options.existing, options.settle_seconds))
+        self.source = source
+        self.hub = EventHub()
+        self.board = HealthBoard(self.hub)
+        self.model = ModelSlot(model, load_detector)
+        self._watchdog = InferenceWatchdog(self.board, options.inference_limit_seconds)
+        self._service = ServiceManager()
+        stop = threading.Event()
+        decider = AlarmDecider(rule)
+        judge = FrameJudge(
+            source_name=source.name,
+            model=self.model,
+            hub=self.hub,
+            board=self.board,
+            view=view,
+            decider=decider,
+            checks=FrameChecks(options.frozen_frames) if options.frame_checks else None,
+            watchdog=self._watchdog,
+            drift_window_frames=options.drift_window,
+            threshold=options.threshold,
+            stop=stop,
+        )
+        self.loop = WatchLoop(
+            source=source,
+            judge=judge,
+            model=self.model,
+            hub=self.hub,
+            board=self.board,
+            pacing=pacing,
+            decider=decider,
+            summary_seconds=options.summary_seconds,
+            service=self._service,
+            stop=stop,
+        )
+        self.hub.add(ConsoleLog())
+        for open_one in sink_openers:
+            self.hub.add(open_one(self.loop))
+
+    def run(self) -> WatchEnded:
+        """Watch until the source ends or somebody says stop; then let the sinks deliver what they have.
+
+        Raises:
+            SourceError, MissingExtraError: The source can never work.
+        """
+        self.hub.start()
+        self._watchdog.start()
+        try:
+            self.source.start()
+            self._service.ready()
+            return self.loop.run()
+        finally:
+            self._service.stopping()
+            self.source.close()
+            self._watchdog.close()
+            self.hub.close(CLOSE_TIMEOUT_SECONDS)
