@@ -15,10 +15,20 @@ import click
 
 from edge_runtime.version import __version__
 from tfganomaly.options import DEFAULT_RECIPE, RECIPES
-from tfganomaly.terminal import BAD_INPUT_EXIT_CODE, OneLineErrors, options_from, progress_bar, stage_progress
+from tfganomaly.terminal import (
+    BAD_INPUT_EXIT_CODE,
+    OneLineErrors,
+    given_options,
+    options_from,
+    progress_bar,
+    stage_progress,
+)
 
 if TYPE_CHECKING:
     from edge_runtime.detector import AnomalyDetector
+    from edge_runtime.sinks.options import SinkOptions
+    from edge_runtime.sinks.sink import Controls, Sink
+    from edge_runtime.watching.session import WatchSession
     from tfganomaly.data.items import InspectionDataset
     from tfganomaly.training.run import TrainedRun
 
@@ -32,6 +42,14 @@ archive_option = click.option(
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of the interpreter."
+)
+sink_option = click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    metavar="SINK",
+    help="Where events go; may be given several times: jsonl:FILE, evidence:FOLDER, mqtt://HOST[:PORT]/PREFIX, "
+    "mqtts://..., http(s)://URL (webhook).",
 )
 format_option = click.option(
     "--format",
@@ -276,6 +294,33 @@ def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, th
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source")
+@sink_option
+@options_from("edge_runtime.watching.options:WatchOptions", "edge_runtime.sinks.options:SinkOptions")
+@threads_option
+def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **given: Any) -> None:
+    """Judge frames as they come, for as long as it takes.
+
+    SOURCE is a folder (new images are judged when they are complete), a video file, camera:0, picamera:0, or the URL of
+    an RTSP or MJPEG stream. Alarms, health and a summary are logged on standard error; --sink sends every event on.
+    A camera that goes away, a damaged file, a broker that is down are said and waited out. SIGTERM or Ctrl-C ends it
+    after the frame at hand; SIGHUP reads MODEL again, which a new file moved to its place does by itself.
+
+    \b
+    Examples:
+      tfganomaly watch parts.tflite photos/ --sink jsonl:verdicts.jsonl --sink evidence:evidence
+      tfganomaly watch parts.tflite camera:0 --every 500ms --sink mqtt://broker.local/line1
+    """
+    from edge_runtime.watching.signals import signals_for
+
+    session = _watch_session(model, source, sinks, threads, given)
+    with signals_for(session.loop):
+        ended = session.run()
+    click.echo(f"{ended.reason}: {session.loop.statistics.summary()}", err=True)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed inferences.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @threads_option
@@ -369,6 +414,28 @@ def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path 
     from tfganomaly.data.sources import open_dataset
 
     return open_dataset(data, archive=archive, validation_fraction=scorer.validation_fraction, seed=scorer.data_seed)
+
+
+def _watch_session(
+    model: Path, source: str, sinks: tuple[str, ...], threads: int, given: dict[str, Any]
+) -> WatchSession:
+    """A watch as the flags describe it."""
+    from functools import partial
+
+    from edge_runtime.detector import AnomalyDetector
+    from edge_runtime.sinks.options import SinkOptions
+    from edge_runtime.watching.options import WatchOptions
+    from edge_runtime.watching.session import WatchSession
+
+    openers = [partial(_open_sink, sink, given_options(SinkOptions, given)) for sink in sinks]
+    load = partial(AnomalyDetector, num_threads=threads)
+    return WatchSession(model, source, given_options(WatchOptions, given), load, openers)
+
+
+def _open_sink(specification: str, options: SinkOptions, controls: Controls) -> Sink:
+    from edge_runtime.sinks.parsing import open_sink
+
+    return open_sink(specification, options, controls)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

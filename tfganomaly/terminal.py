@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ BAD_INPUT_EXIT_CODE = 2
 Command = Callable[..., None]
 Progress = Callable[[int, int], None]
 StageProgress = Callable[[str, int, int], None]
+Options = TypeVar("Options")
 
 
 class OneLineErrors(click.Group):
@@ -62,6 +63,12 @@ def options_from(*groups: str, without: tuple[str, ...] = ()) -> Callable[[Comma
         return command
 
     return add_flags
+
+
+def given_options(group: type[Options], given: Mapping[str, Any]) -> Options:
+    """Makes one options dataclass of the values that the flags of several gave; None stands for the default."""
+    names = {field.name for field in dataclasses.fields(group)}  # type: ignore[arg-type]
+    return group(**{name: value for name, value in given.items() if name in names and value is not None})
 
 
 def _flag(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
