@@ -116,7 +116,8 @@ class JsonLinesSink:
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._size_bytes = os.fstat(self._descriptor).st_size
         if self._size_bytes and os.pread(self._descriptor, 1, self._size_bytes - 1) != b"\n":
-            self._write_line(b"\n")  # a process was killed, or the power cut, in the middle of a line
+            # A process was killed, or the power cut, in the middle of a line.
+            self._size_bytes += os.write(self._descriptor, b"\n")
 
     def _write_line(self, line: bytes) -> None:
         if self._size_bytes and self._size_bytes + len(line) > self._max_bytes:
