@@ -3,7 +3,7 @@
 Topics below the prefix, all with QoS 1:
 
     availability      retained, "online" or "offline" (also the last will)
-    state             retained, JSON: alarm, score, threshold, scene_changed ...; once a second at most, an alarm at once
+    state             retained, JSON: alarm, score, threshold ...; once a second at most, an alarm at once
     alarm             retained, JSON: the latest alarm event
     health            retained, JSON: the state of each part of the watch
     event/KIND        not retained: every event, in order, each at least once
@@ -18,7 +18,7 @@ import math
 import threading
 from dataclasses import dataclass
 from random import uniform
-from time import monotonic
+from time import monotonic, sleep
 
 from edge_runtime.errors import SinkError, TfganomalyError
 from edge_runtime.extras import needs_extra
@@ -41,6 +41,7 @@ class MqttTimes:
         acknowledge_seconds: For the acknowledgement of a message, before the connection is taken for dead.
         first_retry_seconds: Before the first new attempt; doubled with each failure.
         longest_retry_seconds: Between two attempts at most.
+        goodbye_seconds: For the acknowledgement of the last message at the end.
         refused_retry_seconds: Between two attempts with credentials or a certificate that were refused.
     """
 
@@ -48,6 +49,7 @@ class MqttTimes:
     acknowledge_seconds: float = 15.0
     first_retry_seconds: float = 1.0
     longest_retry_seconds: float = 30.0
+    goodbye_seconds: float = 1.0
     refused_retry_seconds: float = 60.0
 
 
@@ -103,7 +105,7 @@ class MqttSink:
         self._say_online = False
         self._closing = False
         self._close_deadline = 0.0
-        self._problem, self._refused, self._was_connected = "not connected yet", False, False
+        self._problem, self._refused = "not connected yet", False
         self._rejected_command = ""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -141,7 +143,7 @@ class MqttSink:
         """Deliver what waits, say "offline" and disconnect."""
         with self._changed:
             self._close_deadline = monotonic() + timeout_seconds
-            self._closing = True
+            self._closing = self._has_news = True
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds + 1)
@@ -149,13 +151,13 @@ class MqttSink:
     def _run(self) -> None:
         """Connect, send, wait, again; the sink's thread."""
         failures = 0
-        while not self._closing or (self._was_connected and not self._queue.is_empty and self._seconds_left() > 0):
+        while not self._closing or (not self._queue.is_empty and self._seconds_left() > 0):
             will = (f"{self._prefix}/availability", OFFLINE.encode())
             connection = MqttConnection(self._address, will, self._wake, self._message_arrived)
             welcome_seconds = min(self._times.welcome_seconds, max(0.1, self._seconds_left()))
             if connection.open(welcome_seconds):
                 failures = 0
-                self._problem, self._refused, self._was_connected = "", False, True
+                self._problem, self._refused = "", False
                 self._send_until_it_ends(connection)
             else:
                 failures += 1
@@ -169,10 +171,10 @@ class MqttSink:
 
     def _send_until_it_ends(self, connection: MqttConnection) -> None:
         commands = [f"{self._prefix}/threshold/set", f"{self._prefix}/alarm/clear"] if self._controls else []
-        # Its own availability too: the will of a former connection may arrive after this one began.
-        connection.subscribe([*commands, f"{self._prefix}/availability"])
         for topic, payload in self._constant_topics.items():
             self._publish(connection, topic, payload)
+        # Its own availability too: the will of a former connection may arrive after this one began.
+        connection.subscribe([*commands, f"{self._prefix}/availability"])
         with self._changed:
             self._retained.publish_everything_again()
         while connection.is_ready:
@@ -183,11 +185,20 @@ class MqttSink:
             self._send_what_is_due(connection)
             is_done = not self._on_their_way and self._queue.is_empty
             if self._closing and (is_done or self._seconds_left() <= 0):
-                self._publish(connection, f"{self._prefix}/availability", OFFLINE.encode())
-                connection.close()
+                self._say_goodbye(connection)
                 return
             self._wait_for_news()
         connection.abandon()
+
+    def _say_goodbye(self, connection: MqttConnection) -> None:
+        topic = f"{self._prefix}/availability"
+        # An echo that nobody reads any more would reset the connection, and the broker would publish the will.
+        connection.unsubscribe(topic)
+        farewell = connection.publish(topic, OFFLINE.encode(), retain=True)
+        deadline = monotonic() + self._times.goodbye_seconds
+        while connection.is_ready and monotonic() < deadline and farewell not in connection.take_acknowledged():
+            sleep(0.01)
+        connection.close()
 
     def _send_what_is_due(self, connection: MqttConnection) -> None:
         with self._changed:
@@ -220,7 +231,9 @@ class MqttSink:
         with self._changed:
             until_due = self._retained.seconds_until_due(monotonic())
             # Two seconds: how often a silent broker and the end of the time to close are looked for.
-            self._changed.wait_for(lambda: self._has_news, timeout=2.0 if until_due is None else min(until_due, 2.0))
+            self._changed.wait_for(
+                lambda: self._has_news or self._closing, timeout=2.0 if until_due is None else min(until_due, 2.0)
+            )
 
     def _wait_before_retry(self, failures: int) -> None:
         times = self._times
@@ -239,12 +252,14 @@ class MqttSink:
     def _seconds_left(self) -> float:
         return self._close_deadline - monotonic() if self._closing else math.inf
 
-    def _message_arrived(self, topic: str, payload: bytes) -> None:
+    def _message_arrived(self, topic: str, payload: bytes, retained: bool) -> None:
         """Take a command or the echo of the own availability, in the connection's thread."""
         if topic == f"{self._prefix}/availability":
             if payload != ONLINE.encode():
                 self._say_online = True
                 self._wake()
+            return
+        if retained:  # an old command that the broker kept would be obeyed at each new connection
             return
         try:
             self._obey(topic, payload)

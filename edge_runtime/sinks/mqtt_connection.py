@@ -59,7 +59,8 @@ class MqttConnection:
         address: The broker.
         will: (topic, payload) that the broker publishes, retained, when the connection dies.
         wake: Called, in any thread, when something has happened.
-        on_message: Called, in the connection's thread, with topic and payload of each message that arrives.
+        on_message: Called, in the connection's thread, with topic, payload and whether the broker had kept it, of
+            each message that arrives.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class MqttConnection:
         address: BrokerAddress,
         will: tuple[str, bytes],
         wake: Callable[[], None],
-        on_message: Callable[[str, bytes], None],
+        on_message: Callable[[str, bytes, bool], None],
     ) -> None:
         from paho.mqtt.client import CallbackAPIVersion, Client
 
@@ -112,6 +113,10 @@ class MqttConnection:
         """Ask for the messages of topics."""
         self._client.subscribe([(topic, 1) for topic in topics])
 
+    def unsubscribe(self, topic: str) -> None:
+        """Ask for no more messages of a topic."""
+        self._client.unsubscribe(topic)
+
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> int:
         """Send a message with QoS 1 and return the number by which `take_acknowledged` names it."""
         return self._client.publish(topic, payload, qos=1, retain=retain).mid
@@ -135,7 +140,7 @@ class MqttConnection:
         self.is_ready = False
         self.end_reason = self.end_reason or reason
         connection = self._client.socket()
-        if connection is not None:
+        if isinstance(connection, socket.socket):
             with suppress(OSError):  # already ended
                 connection.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
@@ -161,7 +166,7 @@ class MqttConnection:
         self._wake()
 
     def _received(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        self._on_message(message.topic, message.payload)
+        self._on_message(message.topic, bytes(message.payload), message.retain)
 
 
 def _connect_error(error: Exception) -> str:

@@ -31,7 +31,7 @@ def open_sink(specification: str, options: SinkOptions, controls: Controls | Non
         SinkError: The specification is none, or a file of a password, token or certificate cannot be used.
         MissingExtraError: The sink needs an extra that is not installed.
     """
-    scheme, colon, rest = specification.partition(":")
+    scheme, _, rest = specification.partition(":")
     if scheme == "jsonl" and rest:
         from edge_runtime.sinks.jsonl import JsonLinesSink
 
@@ -80,8 +80,8 @@ def _mqtt_sink(url: SplitResult, options: SinkOptions, controls: Controls | None
     prefix = unquote(url.path).strip("/") or f"tfganomaly/{_host_name()}"
     if re.search(r"[+#\0]|//", prefix) or prefix.startswith("$") or len(prefix.encode()) > 200:
         raise SinkError(
-            f"The topic prefix '{prefix}' cannot be published to: no +, # or empty level, no $ at its start, at most 200 "
-            "bytes. Write for example mqtt://broker.local/factory/line1."
+            f"The topic prefix '{prefix}' cannot be published to: no +, # or empty level, no $ at its start, at most "
+            "200 bytes. Write for example mqtt://broker.local/factory/line1."
         )
     if options.mqtt_password_file is not None and not url.username:
         raise SinkError("--mqtt-password-file was given but no user; write mqtt://USER@HOST.")

@@ -49,7 +49,7 @@ class WebhookSink:
     Args:
         url: http:// or https:// address.
         token: Bearer token, or None.
-        tls: What checks the server's certificate; None for the system's.
+        tls: What checks the server's certificate; None for http://.
         queue_capacity: How many events are kept during an outage.
         judgements: Which judgements are posted: "all", "anomalous" or "none".
         times: Time limits.
@@ -71,9 +71,8 @@ class WebhookSink:
         self._token = token
         self._judgements = judgements
         self._times = times or WebhookTimes()
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=tls or ssl.create_default_context()), _NoRedirects()
-        )
+        handlers = [_NoRedirects(), *([urllib.request.HTTPSHandler(context=tls)] if tls is not None else [])]
+        self._opener = urllib.request.build_opener(*handlers)
         # With the events' numbers it makes keys that no other process and no later start uses.
         self._key_prefix = uuid.uuid4().hex
         self._queue = OutageQueue(queue_capacity)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import SinkError
+from edge_runtime.sinks import evidence as evidence_module
+from edge_runtime.sinks.evidence import EvidenceSink
+from tests.edge_runtime.sinks.event_samples import alarm_change, evidence, judgement
+from tests.edge_runtime.sinks.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_module, "_RETRY_SECONDS", 0.05)
+
+
+def opened(folder: Path, max_bytes: int = 10_000_000, around_alarm: int = 2) -> EvidenceSink:
+    sink = EvidenceSink(folder, max_bytes=max_bytes, around_alarm=around_alarm)
+    sink.start()
+    return sink
+
+
+def deliver(sink: EvidenceSink, sequence: int, score: float, side_px: int = 48) -> None:
+    sink.deliver(judgement(sequence, score), evidence(side_px))
+    wait_until(lambda: sink.counts().waiting == 0, "saved")
+
+
+def saved(folder: Path) -> list[int]:
+    return [int(path.name.split("_")[1]) for path in sorted(folder.glob("*[ds].jpg"))]
+
+
+def test_an_anomalous_frame_is_saved_with_its_heatmap_and_judgement(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "evidence"
+    sink = opened(folder)
+    deliver(sink, 1, 0.1)
+    deliver(sink, 2, 0.9)
+    sink.close(1)
+    stem = "20260731T120000.203Z_000002_anomalous"
+    assert [path.name for path in sorted(folder.iterdir())] == [f"{stem}.jpg", f"{stem}.json", f"{stem}_heatmap.jpg"]
+    assert Image.open(folder / f"{stem}.jpg").size == (48, 48)
+    assert Image.open(folder / f"{stem}_heatmap.jpg").mode == "RGB"
+    assert json.loads((folder / f"{stem}.json").read_text())["score"] == 0.9
+    assert sink.counts().delivered == 1
+
+
+def test_good_frames_around_an_alarm_are_kept_too(tmp_path: Path) -> None:
+    sink = opened(tmp_path)
+    for sequence in (1, 2, 3, 4):
+        deliver(sink, sequence, 0.1)
+    deliver(sink, 5, 0.9)
+    sink.deliver(alarm_change(5), None)
+    for sequence in (6, 7, 8):
+        deliver(sink, sequence, 0.1)
+    sink.close(1)
+    assert saved(tmp_path) == [3, 4, 5, 6, 7]
+
+
+def test_the_oldest_evidence_makes_room_and_foreign_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine" * 10_000)
+    leftover = tmp_path / ".20260731T115900.000Z_000009_anomalous.123-0a1b2c3d.part.jpg"
+    leftover.write_bytes(b"cut short")
+    first = opened(tmp_path, max_bytes=60_000)
+    for sequence in range(1, 8):
+        deliver(first, sequence, 0.9, 100)
+    first.close(1)
+    second = opened(tmp_path, max_bytes=60_000)
+    for sequence in range(8, 20):
+        deliver(second, sequence, 0.9, 100)
+    second.close(1)
+    kept = saved(tmp_path)
+    own = [path for path in tmp_path.iterdir() if path.name != "notes.txt"]
+    assert sum(path.stat().st_size for path in own) <= 60_000
+    assert kept == list(range(kept[0], 20))
+    assert kept[0] > 8
+    assert (tmp_path / "notes.txt").exists()
+    assert not leftover.exists()
+
+
+def test_an_unwritable_folder_is_a_state_and_recovers(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    sink = opened(blocked / "evidence")
+    deliver(sink, 1, 0.9)
+    assert sink.health().state == "failed"
+    assert "a part of this path is a file" in sink.health().message
+    assert sink.counts().dropped == 1
+    blocked.unlink()
+    wait_until(lambda: sink.health().state == "ok", "recovered without a new frame")
+    deliver(sink, 2, 0.9)
+    sink.close(1)
+    assert saved(blocked / "evidence") == [2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_the_oldest_evidence_goes_and_the_newest_stays(small_disk: Path) -> None:
+    sink = opened(small_disk / "evidence")
+    for sequence in range(1, 15):
+        deliver(sink, sequence, 0.9, 100)
+    sink.close(1)
+    kept = saved(small_disk / "evidence")
+    assert kept[-1] == 14
+    assert kept[0] > 1
+    assert sink.health().state == "ok"
+
+
+def test_frames_that_come_too_fast_are_dropped_and_counted(tmp_path: Path) -> None:
+    sink = EvidenceSink(tmp_path, max_bytes=10_000_000, around_alarm=0)
+    for sequence in range(1, 21):
+        sink.deliver(judgement(sequence, 0.9), evidence())
+    assert sink.counts().waiting == 8
+    assert sink.counts().dropped == 12
+    sink.start()
+    sink.close(10)
+    assert saved(tmp_path) == list(range(13, 21))
+    assert "dropped" in sink.health().message
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="a folder for evidence was expected"):
+        opened(tmp_path / "file")
