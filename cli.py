@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_runtime.detector import AnomalyDetector
     from edge_runtime.sinks.options import SinkOptions
     from edge_runtime.sinks.sink import Controls, Sink
+    from edge_runtime.sources.source import Source
     from edge_runtime.watching.session import WatchSession
     from tfganomaly.data.items import InspectionDataset
     from tfganomaly.training.run import TrainedRun
@@ -307,7 +308,7 @@ def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **give
     after the frame at hand; SIGHUP reads MODEL again, which a new file moved to its place does by itself.
 
     \b
-    Examples:
+    Example:
       tfganomaly watch parts.tflite photos/ --sink jsonl:verdicts.jsonl --sink evidence:evidence
       tfganomaly watch parts.tflite camera:0 --every 500ms --sink mqtt://broker.local/line1
     """
@@ -316,6 +317,36 @@ def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **give
     session = _watch_session(model, source, sinks, threads, given)
     with signals_for(session.loop):
         ended = session.run()
+    click.echo(f"{ended.reason}: {session.loop.statistics.summary()}", err=True)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source", required=False)
+@options_from("edge_runtime.serving.options:ServeOptions")
+@sink_option
+@options_from("edge_runtime.watching.options:WatchOptions", "edge_runtime.sinks.options:SinkOptions")
+@threads_option
+def serve(model: Path, source: str | None, sinks: tuple[str, ...], threads: int, **given: Any) -> None:
+    """Answer HTTP requests on the device: verdicts for images, health, metrics, a live page.
+
+    POST an image to /v1/inspect and get its verdict as JSON. With SOURCE a watch runs inside (see `tfganomaly watch`)
+    and the page at / shows its latest frames with heatmaps, its scores and alarms, also on a phone. Only this machine
+    can reach it unless --host says otherwise, and then a token is needed.
+
+    \b
+    Example:
+      tfganomaly serve parts.tflite photos/ --port 8080
+      curl --data-binary @part.jpg http://127.0.0.1:8080/v1/inspect
+    """
+    from edge_runtime.serving.options import ServeOptions
+    from edge_runtime.serving.service import NoSource, Service
+    from edge_runtime.watching.signals import signals_for
+
+    session = _watch_session(model, source or NoSource(), sinks, threads, given, outlives_source=True)
+    service = Service(session, given_options(ServeOptions, given), session.model.load)
+    with signals_for(session.loop):
+        ended = service.run()
     click.echo(f"{ended.reason}: {session.loop.statistics.summary()}", err=True)
 
 
@@ -417,7 +448,12 @@ def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path 
 
 
 def _watch_session(
-    model: Path, source: str, sinks: tuple[str, ...], threads: int, given: dict[str, Any]
+    model: Path,
+    source: str | Source,
+    sinks: tuple[str, ...],
+    threads: int,
+    given: dict[str, Any],
+    outlives_source: bool = False,
 ) -> WatchSession:
     """A watch as the flags describe it."""
     from functools import partial
@@ -429,7 +465,8 @@ def _watch_session(
 
     openers = [partial(_open_sink, sink, given_options(SinkOptions, given)) for sink in sinks]
     load = partial(AnomalyDetector, num_threads=threads)
-    return WatchSession(model, source, given_options(WatchOptions, given), load, openers)
+    options = given_options(WatchOptions, given)
+    return WatchSession(model, source, options, load, openers, outlives_source=outlives_source)
 
 
 def _open_sink(specification: str, options: SinkOptions, controls: Controls) -> Sink:

@@ -10,7 +10,8 @@
     ├── OptionError                 an option has a value that cannot work; names the flag
     ├── MissingExtraError           an optional package is not installed
     ├── SourceError                 a source of frames cannot be used as it was given
-    └── SinkError                   a sink of events cannot be used as it was given
+    ├── SinkError                   a sink of events cannot be used as it was given
+    └── ServeError                  the HTTP service cannot be started as it was asked for
 
 The command line prints `str(error)` as one line and ends with exit code 2. The packages above this one derive
 their own errors from `TfganomalyError`.
@@ -59,3 +60,7 @@ class SourceError(TfganomalyError):
 
 class SinkError(TfganomalyError):
     """A sink of events cannot be used as it was given: a wrong address, a bad credentials file. Not for an outage."""
+
+
+class ServeError(TfganomalyError):
+    """The HTTP service cannot be started as it was asked for: the port is taken, or a token is missing."""

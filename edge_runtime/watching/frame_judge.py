@@ -152,6 +152,7 @@ class FrameJudge:
             self._look_for_drift(detection.score)
         statistics.judged += 1
         statistics.anomalous += detection.is_anomaly
+        statistics.last_score = detection.score
         statistics.latencies_ms.append(detection.timings.total_ms)
         judgement = Judgement(
             time=utc_now(),

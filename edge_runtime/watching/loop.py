@@ -42,6 +42,7 @@ class WatchLoop:
         decider: The alarm that the judge decides on.
         summary_seconds: Time between two summary lines in the log; 0: none.
         service: Who is told that the loop is alive.
+        outlives_source: Whether the loop goes on, without frames, after the source has ended.
         stop: Set when the watch is to end.
     """
 
@@ -57,6 +58,7 @@ class WatchLoop:
         decider: AlarmDecider,
         summary_seconds: float,
         service: ServiceManager,
+        outlives_source: bool,
         stop: threading.Event,
     ) -> None:
         self._source = source
@@ -68,6 +70,7 @@ class WatchLoop:
         self._decider = decider
         self._summary_seconds = summary_seconds
         self._service = service
+        self._outlives_source = outlives_source
         self._stop = stop
         self._stop_reason = ""
         self._wishes: list[Callable[[], None]] = []
@@ -142,7 +145,9 @@ class WatchLoop:
                 if pacing.takes(now_seconds):
                     self._judge.handle(frame)
             elif source.exhausted:
-                self.stop("the source has ended")
+                if not self._outlives_source:
+                    self.stop("the source has ended")
+                stop.wait(_WAIT_SECONDS)
         self._do_chores(monotonic())
         ended = self._ended()
         self._hub.publish(ended)

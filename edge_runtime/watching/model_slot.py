@@ -36,6 +36,10 @@ class ModelSlot:
         path: The artefact.
         load: Makes a detector of it.
 
+    Attributes:
+        current: What judges now.
+        problem: Why the latest file was refused; empty when it was not.
+
     Raises:
         TfganomalyError: The artefact cannot be used. At the start that ends the watch; later it does not.
     """
@@ -43,7 +47,7 @@ class ModelSlot:
     def __init__(self, path: Path, load: DetectorLoader) -> None:
         self.path = path
         self.problem = ""
-        self._load = load
+        self.load = load
         self._signature = _signature(path)
         self._candidate: _Signature | None = None
         self.current = self._loaded()
@@ -84,7 +88,7 @@ class ModelSlot:
 
     def _loaded(self) -> LoadedModel:
         before = _sha256(self.path)
-        detector = self._load(self.path)
+        detector = self.load(self.path)
         if _sha256(self.path) != before:
             raise ArtefactError(f"Artefact '{self.path}' changed while it was read. Move it into place in one step.")
         # A file can be sound and its model broken: it has to judge a picture before it judges parts.

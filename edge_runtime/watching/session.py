@@ -39,6 +39,7 @@ class WatchSession:
         options: How to watch.
         load_detector: Makes a detector of an artefact; called again when the artefact is replaced.
         sink_openers: Make the sinks, given what they may ask of the loop.
+        outlives_source: Whether the watch goes on, without frames, after the source has ended.
 
     Raises:
         TfganomalyError: The model, the source, an option or a sink cannot be used as it was given.
@@ -57,6 +58,8 @@ class WatchSession:
         options: WatchOptions,
         load_detector: DetectorLoader,
         sink_openers: Sequence[SinkOpener] = (),
+        *,
+        outlives_source: bool = False,
     ) -> None:
         rule = AlarmRule(
             alarm_frames=options.alarm_frames,
@@ -100,14 +103,18 @@ class WatchSession:
             decider=decider,
             summary_seconds=options.summary_seconds,
             service=self._service,
+            outlives_source=outlives_source,
             stop=stop,
         )
         self.hub.add(ConsoleLog())
         for open_one in sink_openers:
             self.hub.add(open_one(self.loop))
 
-    def run(self) -> WatchEnded:
+    def run(self, when_ready: Callable[[], None] = lambda: None) -> WatchEnded:
         """Watch until the source ends or somebody says stop; then let the sinks deliver what they have.
+
+        Args:
+            when_ready: Called when sinks and source have been started.
 
         Raises:
             SourceError, MissingExtraError: The source can never work.
@@ -117,6 +124,7 @@ class WatchSession:
         try:
             self.source.start()
             self._service.ready()
+            when_ready()
             return self.loop.run()
         finally:
             self._service.stopping()

@@ -19,6 +19,7 @@ class WatchStatistics:
         unreadable: Frames that were no pictures.
         dropped: Frames that a live source gave while the loop was busy.
         failed: Frames that could not be judged because the interpreter failed.
+        last_score: Raw score of the latest frame; None before the first.
         latencies_ms: From picture to verdict, of the latest frames.
     """
 
@@ -28,6 +29,7 @@ class WatchStatistics:
     unreadable: int = 0
     dropped: int = 0
     failed: int = 0
+    last_score: float | None = None
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
 
     def latency_ms(self, share: float) -> float | None:

@@ -1,0 +1,1 @@
+"""Part of tfganomaly: the HTTP service on the device."""

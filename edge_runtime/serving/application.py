@@ -1,0 +1,259 @@
+"""Answers HTTP requests: verdicts for uploads, health, metrics, the live page. A WSGI application."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import parse_qs
+
+from edge_runtime.errors import ImageError, TfganomalyError
+from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.serving.access import AccessRule
+from edge_runtime.serving.live_view import LiveView, jpeg
+from edge_runtime.serving.metrics import CONTENT_TYPE, Metrics
+from edge_runtime.serving.upload_judge import UploadJudge
+from edge_runtime.serving.uploads import uploaded_image
+from edge_runtime.version import __version__
+from edge_runtime.watching.session import WatchSession
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+_LARGEST_JSON_BODY_BYTES = 10_000
+_LONGEST_WAIT_SECONDS = 1.0
+_HEADERS = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+]
+
+
+class RequestRefused(Exception):
+    """A request cannot be answered as it is; carries status and reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the routes need of a WSGI request."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    content_type: str
+    authorization: str
+    host: str
+    environ: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: dict[str, Any]) -> Request:
+        """Return the request that a WSGI server hands over."""
+        return cls(
+            method=environ["REQUEST_METHOD"],
+            path=environ.get("PATH_INFO") or "/",
+            query=parse_qs(environ.get("QUERY_STRING", "")),
+            content_type=environ.get("CONTENT_TYPE", ""),
+            authorization=environ.get("HTTP_AUTHORIZATION", ""),
+            host=environ.get("HTTP_HOST", ""),
+            environ=environ,
+        )
+
+    def body(self, largest_bytes: int) -> bytes:
+        """Return the body.
+
+        Raises:
+            RequestRefused: It is larger.
+        """
+        body: bytes = self.environ["wsgi.input"].read(largest_bytes + 1)
+        if len(body) > largest_bytes:
+            raise RequestRefused(413, f"The body is larger than {largest_bytes} bytes.")
+        return body
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Application:
+    """The service's routes over one watch.
+
+    Args:
+        session: The watch.
+        live: What the page shows.
+        judge: What judges uploads.
+        access: Who may ask.
+        max_upload_bytes: Largest upload.
+    """
+
+    def __init__(
+        self, session: WatchSession, live: LiveView, judge: UploadJudge, access: AccessRule, max_upload_bytes: int
+    ) -> None:
+        self._session = session
+        self._live = live
+        self._judge = judge
+        self._access = access
+        self._max_upload_bytes = max_upload_bytes
+        self._started_seconds = monotonic()
+        self._judged_uploads = 0
+        self._refused_uploads = 0
+        self._metrics = Metrics(session, lambda: (self._judged_uploads, self._refused_uploads))
+        self._page = (Path(__file__).parent / "page.html").read_text("utf-8")
+        self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
+            ("GET", "/"): self._show_page,
+            ("GET", "/health"): self._tell_health,
+            ("GET", "/metrics"): self._tell_metrics,
+            ("GET", "/v1/live"): self._tell_live,
+            ("POST", "/v1/inspect"): self._inspect,
+            ("PUT", "/v1/threshold"): self._set_threshold,
+            ("DELETE", "/v1/alarm"): self._clear_alarm,
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; see PEP 3333."""
+        request = Request.from_environ(environ)
+        try:
+            response = self._respond(request)
+        except RequestRefused as error:
+            response = _json(error.status, {"error": str(error)})
+        except ImageError as error:
+            self._refused_uploads += 1
+            response = _json(422, {"error": str(error)})
+        except TfganomalyError as error:
+            response = _json(503, {"error": str(error)})
+        headers = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        phrase = HTTPStatus(response.status).phrase
+        start_response(f"{response.status} {phrase}", [*headers, *_HEADERS, *response.headers])
+        return [b"" if request.method == "HEAD" else response.body]
+
+    def _respond(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path))
+        if route is None:
+            allowed = [known for known, path in self._routes if path == request.path]
+            if allowed:
+                raise RequestRefused(405, f"{request.path} takes {' and '.join(allowed)}.")
+            paths = ", ".join(f"{known} {path}" for known, path in self._routes)
+            raise RequestRefused(404, f"There is no {request.path}. There are {paths}.")
+        # The page itself tells nothing; it asks for the token and sends it along with what it fetches.
+        if not (request.path == "/" and self._access.needs_token):
+            refusal = self._access.refusal(request.authorization, request.host)
+            if refusal is not None:
+                raise RequestRefused(*refusal)
+        return route(request)
+
+    def _show_page(self, request: Request) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        page = self._page.replace("NONCE", nonce).encode("utf-8")
+        return Response(200, "text/html; charset=utf-8", page, (("Content-Security-Policy", policy),))
+
+    def _tell_health(self, request: Request) -> Response:
+        overall = self._session.board.overall()
+        return _json(503 if overall == "failed" else 200, self._status())
+
+    def _tell_metrics(self, request: Request) -> Response:
+        return Response(200, CONTENT_TYPE, self._metrics.text())
+
+    def _tell_live(self, request: Request) -> Response:
+        after = request.query.get("after", ["0"])[0]
+        if not after.isdecimal() or len(after) > 15:
+            raise RequestRefused(400, f"after is '{after}'; a frame number was expected.")
+        calibration = self._session.model.current.detector.calibration
+        good = {"score_min": calibration.score_min, "score_max": calibration.score_max}
+        return _json(200, {**self._status(), "good_scores": good, **self._live.state(int(after))})
+
+    def _inspect(self, request: Request) -> Response:
+        content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
+        with_heatmap = request.query.get("heatmap", ["0"])[0] not in ("0", "false", "no")
+        picture, examination, detector = self._judge.judge(content, name)
+        self._judged_uploads += 1
+        detection = examination.detection
+        verdict: dict[str, Any] = {
+            "score": detection.score,
+            "normalised_score": detection.normalised_score,
+            "threshold": detection.threshold,
+            "is_anomaly": detection.is_anomaly,
+            "latency_ms": round(detection.timings.total_ms, 3),
+            "model_sha256": self._session.loop.model_sha256,
+        }
+        if with_heatmap:
+            overlay = heatmap_overlay(picture, examination.anomaly_map(), detector.preprocessing, detector.calibration)
+            verdict["heatmap_jpeg_base64"] = base64.b64encode(jpeg(overlay, quality=90)).decode("ascii")
+        return _json(200, verdict)
+
+    def _set_threshold(self, request: Request) -> Response:
+        try:
+            threshold = json.loads(request.body(_LARGEST_JSON_BODY_BYTES))["threshold"]
+            if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise RequestRefused(400, 'A JSON object such as {"threshold": 0.042} was expected.') from None
+        previous = self._session.loop.threshold
+        self._session.loop.set_threshold(float(threshold), "http")
+        self._wait_until(lambda: self._session.loop.threshold == threshold)
+        return _json(200, {"threshold": float(threshold), "previous": previous})
+
+    def _clear_alarm(self, request: Request) -> Response:
+        was = self._session.loop.alarm
+        self._session.loop.clear_alarm("http")
+        self._wait_until(lambda: self._session.loop.alarm == "off")
+        return _json(200, {"alarm": "off", "previous": was})
+
+    @staticmethod
+    def _wait_until(is_done: Callable[[], bool]) -> None:
+        """Wait until the loop has done what was asked, between two frames, so that the next request sees it."""
+        deadline_seconds = monotonic() + _LONGEST_WAIT_SECONDS
+        while not is_done() and monotonic() < deadline_seconds:
+            sleep(0.01)
+
+    def _status(self) -> dict[str, Any]:
+        session, loop, done = self._session, self._session.loop, self._session.loop.statistics
+        return {
+            "status": session.board.overall(),
+            "components": [component.to_dict() for component in session.board.components()],
+            "alarm": loop.alarm,
+            "scene_changed": loop.scene_changed,
+            "source": session.source.name,
+            "model": session.model.path.name,
+            "model_sha256": loop.model_sha256,
+            "threshold": loop.threshold,
+            "judged": done.judged,
+            "anomalous": done.anomalous,
+            "alarms": done.alarms,
+            "unreadable": done.unreadable,
+            "dropped": done.dropped,
+            "failed": done.failed,
+            "median_ms": _rounded(done.latency_ms(0.5)),
+            "p95_ms": _rounded(done.latency_ms(0.95)),
+            "uptime_seconds": round(monotonic() - self._started_seconds, 1),
+            "version": __version__,
+        }
+
+
+def _json(status: int, values: dict[str, Any]) -> Response:
+    body = json.dumps(values, allow_nan=False).encode("utf-8") + b"\n"
+    headers = (("WWW-Authenticate", "Bearer"),) if status == 401 else ()
+    return Response(status, "application/json", body, headers)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
