@@ -26,6 +26,7 @@ from tfganomaly.terminal import (
 
 if TYPE_CHECKING:
     from edge_runtime.detector import AnomalyDetector
+    from edge_runtime.interpreter import BackendLoader
     from edge_runtime.sinks.options import SinkOptions
     from edge_runtime.sinks.sink import Controls, Sink
     from edge_runtime.sources.source import Source
@@ -52,6 +53,7 @@ sink_option = click.option(
     help="Where events go; may be given several times: jsonl:FILE, evidence:FOLDER, mqtt://HOST[:PORT]/PREFIX, "
     "mqtts://..., http(s)://URL (webhook).",
 )
+device_option = options_from("edge_runtime.device_options:DeviceOptions")
 format_option = click.option(
     "--format",
     "output_format",
@@ -210,6 +212,7 @@ def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
 @format_option
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if an image is anomalous.")
 @threads_option
+@device_option
 def inspect(
     model: Path,
     images: tuple[Path, ...],
@@ -218,6 +221,7 @@ def inspect(
     output_format: str,
     fail_on_anomaly: bool,
     threads: int,
+    **given: Any,
 ) -> None:
     """Judge images with an exported model.
 
@@ -235,7 +239,7 @@ def inspect(
     from edge_runtime.inspection import HeatmapFolder, inspect_images
     from edge_runtime.text_output import INSPECTION_HEADER, inspection_line
 
-    detector = AnomalyDetector(model, threshold=threshold, num_threads=threads)
+    detector = AnomalyDetector(model, threshold=threshold, num_threads=threads, backend_loader=_backend_loader(given))
     paths = find_images(images)
     heatmap_folder = HeatmapFolder(heatmaps) if heatmaps else None
     if output_format == "table":
@@ -270,7 +274,8 @@ def inspect(
     help="Share of good images that may be called anomalous.  [default: the rate stored in the model]",
 )
 @threads_option
-def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, threads: int) -> None:
+@device_option
+def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, threads: int, **given: Any) -> None:
     """Set a model's threshold anew from images of good parts.
 
     Do this on the device with the camera and the light that it will meet: GOOD_FOLDER holds photographs of good parts
@@ -286,8 +291,9 @@ def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, th
     from edge_runtime.text_output import calibration_text
 
     images = find_images(good_folder)
+    loader = _backend_loader(given)
     with progress_bar("scoring good images") as progress:
-        done = calibrate_artefact(model, images, false_alarm_rate, progress, num_threads=threads)
+        done = calibrate_artefact(model, images, false_alarm_rate, progress, num_threads=threads, backend_loader=loader)
     for _, reason in done.unreadable:
         click.echo(f"left out: {reason}", err=True)
     click.echo(calibration_text(done, len(images)))
@@ -299,6 +305,7 @@ def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, th
 @sink_option
 @options_from("edge_runtime.watching.options:WatchOptions", "edge_runtime.sinks.options:SinkOptions")
 @threads_option
+@device_option
 def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **given: Any) -> None:
     """Judge frames as they come, for as long as it takes.
 
@@ -327,6 +334,7 @@ def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **give
 @sink_option
 @options_from("edge_runtime.watching.options:WatchOptions", "edge_runtime.sinks.options:SinkOptions")
 @threads_option
+@device_option
 def serve(model: Path, source: str | None, sinks: tuple[str, ...], threads: int, **given: Any) -> None:
     """Answer HTTP requests on the device: verdicts for images, health, metrics, a live page.
 
@@ -355,7 +363,8 @@ def serve(model: Path, source: str | None, sinks: tuple[str, ...], threads: int,
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed inferences.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @threads_option
-def benchmark(model: Path, runs: int, json_path: Path | None, threads: int) -> None:
+@device_option
+def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **given: Any) -> None:
     """Measure latency, cold start and memory of a model on this machine.
 
     Latency is from an image in memory to its score; cold start is a process of its own from its start to its first
@@ -366,10 +375,14 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int) -> N
       tfganomaly benchmark parts.tflite --threads 2
     """
     from edge_runtime.benchmark import measure
+    from edge_runtime.device_options import DeviceOptions
     from edge_runtime.text_output import benchmark_text
 
+    device = given_options(DeviceOptions, given)
     with progress_bar("timing") as progress:
-        result = measure(model, num_threads=threads, runs=runs, progress=progress)
+        result = measure(
+            model, num_threads=threads, runs=runs, progress=progress, device=device, say=_say_on_standard_error
+        )
     if json_path:
         _write_json(json_path, result.to_dict())
     click.echo(benchmark_text(result))
@@ -464,7 +477,7 @@ def _watch_session(
     from edge_runtime.watching.session import WatchSession
 
     openers = [partial(_open_sink, sink, given_options(SinkOptions, given)) for sink in sinks]
-    load = partial(AnomalyDetector, num_threads=threads)
+    load = partial(AnomalyDetector, num_threads=threads, backend_loader=_backend_loader(given))
     options = given_options(WatchOptions, given)
     return WatchSession(model, source, options, load, openers, outlives_source=outlives_source)
 
@@ -473,6 +486,18 @@ def _open_sink(specification: str, options: SinkOptions, controls: Controls) -> 
     from edge_runtime.sinks.parsing import open_sink
 
     return open_sink(specification, options, controls)
+
+
+def _backend_loader(given: dict[str, Any]) -> BackendLoader:
+    """What makes the interpreter on the device that the flags name."""
+    from edge_runtime.delegate import device_backend_loader
+    from edge_runtime.device_options import DeviceOptions
+
+    return device_backend_loader(given_options(DeviceOptions, given), _say_on_standard_error)
+
+
+def _say_on_standard_error(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -14,11 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.delegate import device_backend_loader
 from edge_runtime.detector import AnomalyDetector
+from edge_runtime.device_options import DeviceOptions
 from edge_runtime.errors import BackendError
 
 _COLD_STARTS = 3
 _COLD_START_TIMEOUT_SECONDS = 120
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ def measure(
     num_threads: int = 1,
     runs: int = 200,
     warm_up_runs: int = 20,
+    device: DeviceOptions | None = None,
+    say: Callable[[str], None] = _say_nothing,
     progress: Callable[[int, int], None] | None = None,
 ) -> BenchmarkResult:
     """Measure an artefact on this machine.
@@ -72,6 +80,8 @@ def measure(
         num_threads: CPU threads for one inference.
         runs: How many images to time, 1 or more.
         warm_up_runs: How many to judge before that.
+        device: What runs the model; None: the CPU.
+        say: Called with what `device_backend_loader` has to say.
         progress: Called with (images done, images in all) after each timed image.
 
     Raises:
@@ -82,7 +92,9 @@ def measure(
         raise BackendError(
             f"{runs} runs after {warm_up_runs} to warm up were asked for; 1 or more after 0 or more are needed."
         )
-    detector = AnomalyDetector(path, num_threads=num_threads)
+    device = device or DeviceOptions()
+    loader = device_backend_loader(device, say)
+    detector = AnomalyDetector(path, num_threads=num_threads, backend_loader=loader)
     noise = np.random.default_rng(0)
     images = noise.integers(0, 256, (16, *detector.preprocessing.input_shape), np.uint8)
     for index in range(warm_up_runs):
@@ -96,7 +108,7 @@ def measure(
         inferences_ms.append(detection.timings.inference_ms)
         if progress is not None:
             progress(index + 1, runs)
-    cold_starts = [_cold_start(path, num_threads) for _ in range(_COLD_STARTS)]
+    cold_starts = [_cold_start(path, num_threads, device) for _ in range(_COLD_STARTS)]
     latency = _summary(latencies_ms)
     return BenchmarkResult(
         latency_ms=latency,
@@ -118,11 +130,12 @@ def _summary(values_ms: list[float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _cold_start(path: str | os.PathLike[str], num_threads: int) -> tuple[float, float]:
+def _cold_start(path: str | os.PathLike[str], num_threads: int, device: DeviceOptions) -> tuple[float, float]:
     """Return milliseconds from starting a process to its first score, and its peak memory in megabytes."""
     package_parent = str(Path(__file__).resolve().parent.parent)
     search_path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-m", "edge_runtime.cold_start", os.path.abspath(path), str(num_threads)]  # noqa: PTH100
+    arguments = [os.path.abspath(path), str(num_threads), device.device, *filter(None, [device.fallback])]  # noqa: PTH100
+    command = [sys.executable, "-m", "edge_runtime.cold_start", *arguments]
     start_seconds = monotonic()
     try:
         child = subprocess.run(

@@ -1,6 +1,6 @@
 """Loads an artefact and scores one image in a process of its own, then prints what that took as JSON.
 
-`benchmark` runs it as `python -m edge_runtime.cold_start MODEL.tflite THREADS`.
+`benchmark` runs it as `python -m edge_runtime.cold_start MODEL.tflite THREADS DEVICE [FALLBACK]`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from time import monotonic
 import numpy as np
 
 from edge_runtime.detector import AnomalyDetector
+from edge_runtime.interpreter import BackendLoader, load_backend
 
 
 def peak_rss_mb() -> float:
@@ -32,11 +33,22 @@ def peak_rss_mb() -> float:
 
 
 def main(arguments: list[str]) -> None:
-    """Score one grey image with the artefact `arguments[0]`, then print when it was done and the memory as JSON.
+    """Score one grey image, then print when it was done and the memory as JSON.
 
     The time is that of `time.monotonic`, which all processes of a machine share, in seconds.
+
+    Args:
+        arguments: Model, number of threads, device and, if there is one, fallback; see `DeviceOptions`.
     """
-    detector = AnomalyDetector(arguments[0], num_threads=int(arguments[1]))
+    model, threads, device, *fallback = arguments
+    loader: BackendLoader = load_backend
+    if device != "cpu":
+        from edge_runtime.delegate import device_backend_loader
+        from edge_runtime.device_options import DeviceOptions
+
+        options = DeviceOptions(device, fallback[0] if fallback else None)
+        loader = device_backend_loader(options, lambda line: print(line, file=sys.stderr))
+    detector = AnomalyDetector(model, num_threads=int(threads), backend_loader=loader)
     shape = detector.preprocessing.input_shape
     detector.detect(np.full(shape, 127, np.uint8))
     sys.stdout.write(f'{{"scored_at_seconds": {monotonic()!r}, "peak_rss_mb": {peak_rss_mb()!r}}}\n')

@@ -5,6 +5,7 @@
     ├── MetadataError               a stored setting (such as the resize rule) is missing or impossible
     ├── ArtefactError               a .tflite file is damaged, foreign, incomplete or too new
     ├── BackendError                no interpreter is installed, or it cannot run the model
+    │   └── DeviceError             an Edge TPU was asked for and cannot be used; `details` is the diagnosis
     ├── CalibrationError            the good images give no usable threshold
     ├── OutputError                 a file cannot be written
     ├── OptionError                 an option has a value that cannot work; names the flag
@@ -36,6 +37,19 @@ class ArtefactError(TfganomalyError):
 
 class BackendError(TfganomalyError):
     """No TFLite interpreter is installed, or the interpreter cannot load or run the model."""
+
+
+class DeviceError(BackendError):
+    """An Edge TPU was asked for and cannot be used.
+
+    Args:
+        message: One line.
+        details: A block of several lines: what was found on this machine, and what to do.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class CalibrationError(TfganomalyError):

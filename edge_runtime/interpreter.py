@@ -64,31 +64,42 @@ def load_backend(flatbuffer: bytes, num_threads: int = 1) -> Backend:
     """
     if num_threads < 1:
         raise BackendError(f"The number of threads is {num_threads}; 1 or more was expected.")
-    library, interpreter_class = _find_interpreter()
+    library, interpreter_class, _ = find_interpreter()
     return InterpreterBackend(flatbuffer, num_threads, library, interpreter_class)
 
 
 class InterpreterBackend:
-    """A TFLite interpreter on the CPU behind the `Backend` seam.
+    """A TFLite interpreter behind the `Backend` seam, on the CPU or with a delegate.
 
     Args:
         flatbuffer: A TFLite model.
         num_threads: CPU threads for one inference.
         library: Name and version of the package that `interpreter_class` comes from.
         interpreter_class: `Interpreter` of ai_edge_litert or tflite_runtime.
+        delegate: What takes over a part of the model, such as the Edge TPU's; None: nothing does.
+        device: What people call the device that the delegate stands for.
 
     Raises:
         BackendError: The model cannot be loaded, or has more than one input.
     """
 
-    def __init__(self, flatbuffer: bytes, num_threads: int, library: str, interpreter_class: Any) -> None:
+    def __init__(
+        self,
+        flatbuffer: bytes,
+        num_threads: int,
+        library: str,
+        interpreter_class: Any,
+        delegate: Any = None,
+        device: str = "CPU",
+    ) -> None:
+        delegates = {} if delegate is None else {"experimental_delegates": [delegate]}
         try:
             with _native_notes_hidden():
-                self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads)
+                self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads, **delegates)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _cannot_load(library, error) from error
-        self.name = f"{library} (CPU, {num_threads} thread{'s' if num_threads > 1 else ''})"
+        self.name = f"{library} ({device}, {num_threads} thread{'s' if num_threads > 1 else ''})"
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1:
@@ -111,8 +122,12 @@ class InterpreterBackend:
         ]
 
 
-def _find_interpreter() -> tuple[str, Any]:
-    """Return name with version and the `Interpreter` class of the first package that can be imported."""
+def find_interpreter() -> tuple[str, Any, Any]:
+    """Return name with version, `Interpreter` and `load_delegate` of the first package that can be imported.
+
+    Raises:
+        BackendError: None can be imported.
+    """
     reasons = []
     for name, module_name in _MODULES:
         try:
@@ -121,7 +136,7 @@ def _find_interpreter() -> tuple[str, Any]:
             reasons.append(f"{module_name.partition('.')[0]}: {_one_line(error)}")
             continue
         version = getattr(import_module(module_name.partition(".")[0]), "__version__", "")
-        return f"{name} {version}".strip(), module.Interpreter
+        return f"{name} {version}".strip(), module.Interpreter, getattr(module, "load_delegate", None)
     raise BackendError(
         f"No TFLite interpreter can be loaded ({'; '.join(reasons)}). Run `pip install ai-edge-litert`; on "
         "a 32-bit Raspberry Pi OS, `pip install tflite-runtime 'numpy<2'`."
@@ -161,7 +176,10 @@ def _native_notes_hidden() -> Iterator[None]:
 
 def _cannot_load(library: str, error: Exception) -> BackendError:
     if "edgetpu-custom-op" in str(error):
-        return BackendError("The model was compiled for the Edge TPU and cannot run on the CPU. Export it for the CPU.")
+        return BackendError(
+            "The model was compiled for the Edge TPU (edgetpu-custom-op) and cannot run without it. Add --device "
+            "edgetpu, or export the model for the CPU."
+        )
     return BackendError(f"{library} cannot load the model: {_one_line(error)}")
 
 

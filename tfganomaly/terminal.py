@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edge_runtime.errors import TfganomalyError
+from edge_runtime.errors import DeviceError, TfganomalyError
 
 BAD_INPUT_EXIT_CODE = 2
 Command = Callable[..., None]
@@ -31,6 +31,8 @@ class OneLineErrors(click.Group):
             if context.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
             click.echo(f"Error: {one_line(error)}", err=True)
+            if isinstance(error, DeviceError) and error.details:
+                click.echo(error.details, err=True)
             context.exit(BAD_INPUT_EXIT_CODE)
 
 

@@ -52,8 +52,13 @@ def tiny_metadata(size: int = 32, channels: int = 1, *, quantized: bool = True, 
     return ArtefactMetadata(**{**values, **changes})
 
 
-def tiny_flatbuffer(size: int = 32, channels: int = 1, *, quantized: bool = True) -> bytes:
-    """Return a model with input (1, size, size, channels) and the outputs `OUTPUTS`, int8 or float32."""
+def tiny_flatbuffer(
+    size: int = 32, channels: int = 1, *, quantized: bool = True, custom_operation: str | None = None
+) -> bytes:
+    """Return a model with input (1, size, size, channels) and the outputs `OUTPUTS`, int8 or float32.
+
+    With `custom_operation` its operations have that name, as those of a model that was compiled for another device.
+    """
     builder = _ModelBuilder(quantized)
     random = np.random.default_rng(0)
     image = builder.activation("image", (1, size, size, channels), INPUT_SCALE)
@@ -67,7 +72,7 @@ def tiny_flatbuffer(size: int = 32, channels: int = 1, *, quantized: bool = True
     builder.convolution(image, blur, blurred, INPUT_SCALE, schema.Padding.SAME)
     builder.convolution(image, projection, latent, INPUT_SCALE, schema.Padding.VALID)
     builder.convolution(blurred, projection, blurred_latent, INPUT_SCALE, schema.Padding.VALID)
-    return builder.to_bytes([image], [latent, blurred_latent, blurred])
+    return builder.to_bytes([image], [latent, blurred_latent, blurred], custom_operation)
 
 
 class _ModelBuilder:
@@ -105,7 +110,7 @@ class _ModelBuilder:
         operator.builtinOptions = options
         self._operators.append(operator)
 
-    def to_bytes(self, inputs: list[int], outputs: list[int]) -> bytes:
+    def to_bytes(self, inputs: list[int], outputs: list[int], custom_operation: str | None) -> bytes:
         graph = schema.SubGraphT()
         graph.name = b"main"
         graph.tensors, graph.operators = self._tensors, self._operators
@@ -113,6 +118,11 @@ class _ModelBuilder:
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
         code.version = 3 if self._quantized else 1
+        if custom_operation is not None:
+            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+            code.customCode = custom_operation.encode()
+            for operator in self._operators:
+                operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.NONE, None
         model = schema.ModelT()
         model.version = 3
         model.operatorCodes = [code]
