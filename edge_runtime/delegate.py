@@ -6,6 +6,7 @@ detector = AnomalyDetector("parts.tflite", backend_loader=loader)
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,7 @@ def _load_on_edge_tpu(
             "edgetpu and compile it with edgetpu_compiler, or leave out --device."
         )
     package, interpreter_class, installed_load_delegate = find_interpreter()
-    load_delegate = system.load_delegate or installed_load_delegate
-    if load_delegate is None:
-        raise DeviceError(f"{package} cannot load delegates. Run `pip install ai-edge-litert`.")
-    delegate = _load_delegate(load_delegate, options, say, system)
+    delegate = _load_delegate(system.load_delegate or _checked(installed_load_delegate), options, say, system)
     try:
         return InterpreterBackend(flatbuffer, num_threads, package, interpreter_class, delegate, options.device)
     except BackendError as error:
@@ -87,6 +85,20 @@ def _load_on_edge_tpu(
             f"The Edge TPU was found but does not take the model: {error}",
             diagnosis(find_library(system.root, system.search_path), find_devices(system.root), str(error)),
         ) from error
+
+
+def _checked(load_delegate: Callable[[str, dict[str, str]], Any]) -> Callable[[str, dict[str, str]], Any]:
+    """Return the interpreter package's function with a trial before it.
+
+    LiteRT's own object for a delegate complains on standard error, in its finalizer, when its library cannot be loaded.
+    """
+
+    def load(library: str, options: dict[str, str]) -> Any:
+        if not hasattr(ctypes.CDLL(library), "tflite_plugin_create_delegate"):
+            raise OSError(f"{library} is no delegate of TFLite")
+        return load_delegate(library, options)
+
+    return load
 
 
 def _load_delegate(
@@ -101,7 +113,7 @@ def _load_delegate(
         say(f"Edge TPU library: {library.description}" + (f"; {CRASH_WARNING}" if library.is_known_to_crash else ""))
     try:
         return load_delegate(str(library.path) if library else LIBRARY_NAME, {"device": options.delegate_device})
-    except (OSError, AttributeError, RuntimeError) as error:  # AttributeError: another library bears the name
+    except (OSError, RuntimeError) as error:
         problem = " ".join(str(error).split())
         if library is None:
             message = f"No Edge TPU runtime ({LIBRARY_NAME}) is installed."

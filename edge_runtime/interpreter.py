@@ -136,7 +136,7 @@ def find_interpreter() -> tuple[str, Any, Any]:
             reasons.append(f"{module_name.partition('.')[0]}: {_one_line(error)}")
             continue
         version = getattr(import_module(module_name.partition(".")[0]), "__version__", "")
-        return f"{name} {version}".strip(), module.Interpreter, getattr(module, "load_delegate", None)
+        return f"{name} {version}".strip(), module.Interpreter, module.load_delegate
     raise BackendError(
         f"No TFLite interpreter can be loaded ({'; '.join(reasons)}). Run `pip install ai-edge-litert`; on "
         "a 32-bit Raspberry Pi OS, `pip install tflite-runtime 'numpy<2'`."

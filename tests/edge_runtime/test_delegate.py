@@ -264,6 +264,17 @@ def test_a_real_library_that_finds_nothing_or_takes_nothing_says_so(built_librar
         device_backend_loader(DeviceOptions("edgetpu:usb"), print, system)(COMPILED, 1)
 
 
+def test_another_library_of_that_name_is_no_delegate(built_library: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.c").write_text("int unused;\n")
+    library = tmp_path / "libedgetpu.so.1"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler is not None
+    subprocess.run([compiler, "-shared", "-o", str(library), str(tmp_path / "empty.c")], check=True)
+    with pytest.raises(DeviceError, match="cannot be loaded") as caught:
+        device_backend_loader(EDGE_TPU, print, EdgeTpuSystem(search_path=str(tmp_path)))(COMPILED, 1)
+    assert "is no delegate of TFLite" in caught.value.details
+
+
 @pytest.mark.parametrize("command", ["inspect", "calibrate", "benchmark"])
 def test_a_command_ends_with_the_diagnosis_as_one_block(tmp_path: Path, command: str) -> None:
     from click.testing import CliRunner

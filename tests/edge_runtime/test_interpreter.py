@@ -121,6 +121,7 @@ def test_tflite_runtime_takes_over_where_litert_is_missing(monkeypatch: pytest.M
     package, module = types.ModuleType("tflite_runtime"), types.ModuleType("tflite_runtime.interpreter")
     package.__version__ = "2.14.0"  # type: ignore[attr-defined]
     module.Interpreter = FakeInterpreter  # type: ignore[attr-defined]
+    module.load_delegate = None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     monkeypatch.setitem(sys.modules, "tflite_runtime", package)
     monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", module)
