@@ -24,7 +24,7 @@ from tests.edge_runtime.tiny_model import tiny_flatbuffer, tiny_metadata
 
 BASE = {"ai-edge-litert", "click", "numpy", "pillow"}
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("inspect", "calibrate", "inspect_again", "benchmark")
+COMMANDS = ("inspect", "calibrate", "inspect_again", "watch", "benchmark")
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,13 @@ def run_commands(folder: Path, photographs: Path, model: Path, run: Callable[[li
         "inspect": ["inspect", model, photographs, "--format", "json"],
         "calibrate": ["calibrate", model, photographs],
         "inspect_again": ["inspect", model, photographs, "--format", "json", "--threads", "2"],
+        "watch": ["watch", model, photographs, "--once", "--sink", f"jsonl:{folder / 'watch.jsonl'}"],
         "benchmark": ["benchmark", model, "--runs", "5", "--json", folder / "benchmark.json"],
     }
     for name in COMMANDS:
         (folder / name).write_text("\n".join(map(str, arguments[name])))
     run([str(folder), *(str(folder / name) for name in COMMANDS)])
+    (folder / "watch.jsonl").rename(folder / "watch.out")
     texts = {name: [(folder / f"{name}.{part}").read_text() for part in ("code", "out", "err")] for name in COMMANDS}
     return {name: CommandResult(int(code), out, err) for name, (code, out, err) in texts.items()}
 
@@ -147,6 +149,17 @@ def test_a_calibration_gives_the_same_artefact(
     assert "left out: " in on_arm["calibrate"].err
     assert on_arm["calibrate"].out == on_this_machine["calibrate"].out
     assert read_artefact(models["arm"]).metadata.calibration == read_artefact(models["here"]).metadata.calibration
+
+
+def test_a_watch_judges_every_photograph_once_with_those_scores(on_arm: dict[str, CommandResult]) -> None:
+    assert on_arm["watch"].code == 0, on_arm["watch"].err
+    events = [json.loads(line) for line in on_arm["watch"].out.splitlines()]
+    watched = {event["frame"]: event["score"] for event in events if event["event"] == "judgement"}
+    assert watched == {
+        record["path"]: record["score"] for record in records(on_arm["inspect_again"]) if "score" in record
+    }
+    assert [event["event"] for event in events].count("judgement") == len(watched) == 17
+    assert [event["event"] for event in events].count("unreadable") == 1
 
 
 def test_a_benchmark_runs_and_names_its_backend(on_arm: dict[str, CommandResult]) -> None:
