@@ -7,6 +7,7 @@ nothing is missed where the system says nothing: network shares, a folder that v
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -24,6 +25,9 @@ from edge_runtime.watching.events import ComponentHealth
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _GIVE_UP_SECONDS = 30.0
+# Deleted since it was listed, a link in a circle, a sub-folder that is not for us: passed over. Anything else, such as
+# an input/output error, is an outage.
+_HARMLESS_IN_A_LISTING = (errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _SCAN_SHARE_OF_TIME = 0.1  # a folder that takes long to list is listed less often
 
 
@@ -167,6 +171,7 @@ class FolderSource:
         if content_mark in self._seen:
             return None  # only its date is new, as `cp -p` sets it after closing, or it came back with its folder
         self._seen.add(content_mark)
+        self._problem = ""
         return Frame(path, content)
 
     def _given_up(self, path: str, error: OSError) -> Frame | None:
@@ -211,25 +216,36 @@ class FolderSource:
     def _list(self) -> list[tuple[str, os.stat_result]] | None:
         """Path and state of every image in the folder and below; None, and the reason kept, when it is away."""
         found: list[tuple[str, os.stat_result]] = []
-        pending = [os.fspath(self.folder)]
+        root = os.fspath(self.folder)
+        pending = [root]
         try:
             while pending:
-                with os.scandir(pending.pop()) as entries:
-                    for entry in entries:
-                        if entry.name.startswith("."):
-                            continue
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(entry.path)
-                        elif _is_image(entry.name):
-                            try:
-                                found.append((entry.path, entry.stat()))
-                            except FileNotFoundError:
-                                continue  # deleted since it was listed, or a link to nothing
+                folder = pending.pop()
+                try:
+                    self._list_one(folder, found, pending)
+                except OSError as error:
+                    if folder == root or error.errno not in _HARMLESS_IN_A_LISTING:
+                        raise
         except OSError as error:
             self._problem = f"Folder '{self.folder}' cannot be read: {error.strerror or error}. It is tried again."
             return None
         self._problem = ""
         return found
+
+    @staticmethod
+    def _list_one(folder: str, found: list[tuple[str, os.stat_result]], pending: list[str]) -> None:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    elif _is_image(entry.name):
+                        found.append((entry.path, entry.stat()))
+                except OSError as error:
+                    if error.errno not in _HARMLESS_IN_A_LISTING:
+                        raise
 
 
 def _unreadable(path: str, reason: str) -> Frame:

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import ImageError, SourceError
+from edge_runtime.sources.folder import FolderSource
+from edge_runtime.sources.seen_files import SeenFiles, fingerprint
+from edge_runtime.sources.source import Frame
+
+
+def write_image(path: Path, value: int = 100) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(value).integers(0, 255, (8, 8), np.uint8)).save(path)
+    return path
+
+
+def source_of(folder: Path, **options: object) -> FolderSource:
+    source = FolderSource(folder, settle_seconds=0.1, **options)  # type: ignore[arg-type]
+    source.start()
+    return source
+
+
+def take(source: FolderSource, count: int, timeout_seconds: float = 15.0) -> list[str]:
+    """Names of the next frames; fewer when they do not come in time."""
+    names: list[str] = []
+    deadline = time.monotonic() + timeout_seconds
+    while len(names) < count and time.monotonic() < deadline and not source.exhausted:
+        frame = source.next_frame(0.1)
+        if frame is not None:
+            names.append(Path(frame.name).name)
+    return names
+
+
+def nothing_more(source: FolderSource) -> bool:
+    return take(source, 1, 0.6) == []
+
+
+def test_a_folder_is_given_once_in_natural_order_with_sub_folders(tmp_path: Path) -> None:
+    for name in ("part10.png", "part2.png", "sub/part1.png", ".hidden.png", "notes.txt", ".thumbs/a.png"):
+        if name.endswith(".png"):
+            write_image(tmp_path / name, len(name))
+        else:
+            (tmp_path / name).write_text("text")
+    source = source_of(tmp_path, once=True)
+    assert take(source, 10) == ["part2.png", "part10.png", "part1.png"]
+    assert source.exhausted
+    source.close()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told by the system", "by looking alone"])
+def test_new_files_are_given_once_when_they_are_complete(
+    tmp_path: Path, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.setattr("edge_runtime.sources.folder_observer.FolderObserver.keep_running", lambda self: None)
+    write_image(tmp_path / "old.png")
+    source = source_of(tmp_path)
+    assert take(source, 1) == ["old.png"]
+    write_image(tmp_path / "new.png", 1)
+    write_image(tmp_path / "sub/deeper/new2.png", 2)
+    write_image(tmp_path / ".tmp.png", 3).rename(tmp_path / "moved.png")
+    assert sorted(take(source, 3)) == ["moved.png", "new.png", "new2.png"]
+    assert nothing_more(source)
+    source.close()
+
+
+def test_a_closed_file_need_not_settle(tmp_path: Path) -> None:
+    pytest.importorskip("watchdog", reason="the watch extra is not installed")
+    source = FolderSource(tmp_path, settle_seconds=3600)
+    source.start()
+    assert source.next_frame(0.1) is None
+    write_image(tmp_path / "a.png")
+    assert take(source, 1, 10) == ["a.png"]
+    source.close()
+
+
+def test_a_file_is_not_read_while_it_is_written(tmp_path: Path) -> None:
+    content = write_image(tmp_path / "whole.png").read_bytes()
+    (tmp_path / "whole.png").unlink()
+    source = source_of(tmp_path)
+
+    def write_slowly() -> None:
+        with (tmp_path / "slow.png").open("wb") as file:
+            for index in range(len(content)):
+                file.write(content[index : index + 1])
+                file.flush()
+                if index % 10 == 0:
+                    time.sleep(0.02)
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    frames = []
+    while not frames:
+        frame = source.next_frame(0.1)
+        frames += [frame] if frame else []
+    writer.join()
+    assert frames[0].content == content
+    assert nothing_more(source)
+    source.close()
+
+
+def test_existing_files_are_passed_over_when_asked(tmp_path: Path) -> None:
+    write_image(tmp_path / "old.png")
+    source = source_of(tmp_path, include_existing=False)
+    assert nothing_more(source)
+    write_image(tmp_path / "new.png", 1)
+    assert take(source, 1) == ["new.png"]
+    source.close()
+
+
+def test_a_folder_that_vanishes_and_returns_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    folder, away = tmp_path / "line", tmp_path / "away"
+    for index in range(3):
+        write_image(folder / f"a{index}.png", index)
+    source = source_of(folder)
+    assert take(source, 3) == ["a0.png", "a1.png", "a2.png"]
+    folder.rename(away)
+    assert take(source, 1, 0.5) == []
+    assert source.health().state == "failed"
+    assert "tried again" in source.health().message
+    write_image(away / "b.png", 9)
+    away.rename(folder)
+    assert take(source, 1) == ["b.png"]
+    assert source.health().state == "ok"
+    assert nothing_more(source)
+    shutil.copytree(folder, away)  # it comes back as a copy with new dates
+    shutil.rmtree(folder)
+    assert take(source, 1, 0.5) == []
+    for path in away.iterdir():
+        os.utime(path)
+    away.rename(folder)
+    write_image(folder / "c.png", 10)
+    assert take(source, 1) == ["c.png"]
+    assert nothing_more(source)
+    source.close()
+
+
+def test_a_folder_may_come_later(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "later")
+    assert take(source, 1, 0.3) == []
+    assert source.health().state == "failed"
+    write_image(tmp_path / "later/a.png")
+    assert take(source, 1) == ["a.png"]
+    source.close()
+
+
+def test_a_copy_that_sets_its_date_after_closing_is_given_once(tmp_path: Path) -> None:
+    original = write_image(tmp_path / "origin/a.png")
+    os.utime(original, (1, 1))
+    (tmp_path / "line").mkdir()
+    source = source_of(tmp_path / "line")
+    shutil.copyfile(original, tmp_path / "line/a.png")
+    assert take(source, 1) == ["a.png"]
+    shutil.copystat(original, tmp_path / "line/a.png")
+    assert nothing_more(source)
+    source.close()
+
+
+def test_another_content_under_the_same_name_is_another_image(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "latest.png", 1)
+    source = source_of(tmp_path)
+    first = source.next_frame(5) or source.next_frame(5)
+    write_image(path, 2)
+    second = None
+    while second is None:
+        second = source.next_frame(5)
+    assert isinstance(first, Frame)
+    assert first.content != second.content
+    source.close()
+
+
+def test_a_file_that_cannot_be_opened_is_reported_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.folder._GIVE_UP_SECONDS", 0.3)
+    write_image(tmp_path / "good.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    locked = write_image(tmp_path / "locked.png", 2)
+    real_open = open
+
+    def refuse(path: object, *arguments: object, **named: object) -> object:
+        if str(path) == str(locked):
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", refuse)
+    source = source_of(tmp_path, once=True)
+    frames = []
+    while not source.exhausted:
+        frame = source.next_frame(0.1)
+        frames += [frame] if frame else []
+    assert [Path(frame.name).name for frame in frames] == ["good.png", "locked.png"]
+    with pytest.raises(ImageError, match=r"locked\.png' cannot be opened: Permission denied"):
+        frames[1].decode()
+    source.close()
+
+
+def test_a_file_or_nothing_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is a file"):
+        FolderSource(write_image(tmp_path / "a.png"))
+    with pytest.raises(SourceError, match="does not exist"):
+        FolderSource(tmp_path / "none", once=True)
+
+
+def test_the_record_of_files_forgets_only_what_has_gone_and_only_when_it_must() -> None:
+    seen = SeenFiles(capacity=10_000)
+    marks = [fingerprint(f"part{number}.png", 1, number) for number in range(12_000)]
+    for mark in marks[:9_000]:
+        seen.add(mark)
+    assert all(mark in seen for mark in marks[:9_000])
+    assert marks[9_000] not in seen
+    seen.forget_missing(set())
+    assert len(seen) == 9_000
+    for mark in marks:
+        seen.add(mark)
+    assert len(seen) == 12_000
+    seen.forget_missing(set(marks[5_000:]))
+    assert len(seen) == 7_000
+    assert marks[4_999] not in seen
+    assert marks[5_000] in seen
