@@ -104,7 +104,7 @@ class MqttSink:
         self._has_news = False
         self._say_online = False
         self._closing = False
-        self._close_deadline = 0.0
+        self._close_timeout_seconds = self._close_deadline = 0.0
         self._problem, self._refused = "not connected yet", False
         self._rejected_command = ""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -142,11 +142,12 @@ class MqttSink:
     def close(self, timeout_seconds: float) -> None:
         """Deliver what waits, say "offline" and disconnect."""
         with self._changed:
+            self._close_timeout_seconds = timeout_seconds
             self._close_deadline = monotonic() + timeout_seconds
             self._closing = self._has_news = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds + 1)
+        while self._thread.is_alive() and self._seconds_left() > -self._times.goodbye_seconds:
+            self._thread.join(0.1)
 
     def _run(self) -> None:
         """Connect, send, wait, again; the sink's thread."""
@@ -223,6 +224,7 @@ class MqttSink:
     def _take_acknowledgements(self, connection: MqttConnection) -> None:
         for number in connection.take_acknowledged():
             self._silent_since = monotonic()
+            self._close_deadline = self._silent_since + self._close_timeout_seconds
             message = self._on_their_way.pop(number, None)
             if message is not None:
                 self._queue.acknowledge(message)

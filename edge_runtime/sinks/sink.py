@@ -114,4 +114,4 @@ class Sink(Protocol):
         """
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what is queued, at most for so long, then end. Never raises."""
+        """Deliver what is queued, then end; give up when nothing has been delivered for so long. Never raises."""

@@ -78,7 +78,7 @@ class WebhookSink:
         self._queue = OutageQueue(queue_capacity)
         self._changed = threading.Condition()
         self._closing = False
-        self._close_deadline = 0.0
+        self._close_timeout_seconds = self._close_deadline = 0.0
         self._problem = self._refusal = ""
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
 
@@ -113,11 +113,12 @@ class WebhookSink:
     def close(self, timeout_seconds: float) -> None:
         """Post what waits, then end."""
         with self._changed:
+            self._close_timeout_seconds = timeout_seconds
             self._close_deadline = monotonic() + timeout_seconds
             self._closing = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        while self._thread.is_alive() and monotonic() < self._close_deadline:
+            self._thread.join(0.1)
 
     def _run(self) -> None:
         while True:
@@ -137,6 +138,7 @@ class WebhookSink:
             if 200 <= status < 300:
                 self._problem = self._refusal = ""
                 self._queue.acknowledge(message)
+                self._close_deadline = monotonic() + self._close_timeout_seconds
                 return True
             if 300 <= status < 500 and status not in _WORTH_A_RETRY:
                 self._problem = ""

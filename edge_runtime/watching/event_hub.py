@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from time import monotonic
 
 from edge_runtime.errors import SinkError
 from edge_runtime.sinks.sink import Evidence, Sink
+from edge_runtime.watching.console_log import LOGGER
 from edge_runtime.watching.events import Event
 
 
@@ -39,7 +39,16 @@ class EventHub:
                 sink.deliver(event, evidence)
 
     def close(self, timeout_seconds: float) -> None:
-        """Let all sinks deliver what they have queued, within the time for all of them together."""
-        deadline_seconds = monotonic() + timeout_seconds
+        """Let all sinks deliver what they have queued, side by side, and log what one could not deliver.
+
+        Args:
+            timeout_seconds: A sink that delivers nothing for so long is given up.
+        """
+        closing = [threading.Thread(target=sink.close, args=(timeout_seconds,)) for sink in self.sinks]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
         for sink in self.sinks:
-            sink.close(max(0.1, deadline_seconds - monotonic()))
+            if waiting := sink.counts().waiting:
+                LOGGER.warning("%s: %d events could not be delivered before the end", sink.name, waiting)

@@ -183,3 +183,14 @@ def test_retry_after_is_read_as_seconds_or_date_and_bounded() -> None:
     assert 50 < _retry_after_seconds(formatdate(time() + 60, usegmt=True)) <= 60
     assert _retry_after_seconds("soon") == 0
     assert _retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT") == 0
+
+
+def test_closing_waits_for_a_slow_server_as_long_as_it_takes_events(
+    server: Server, make_sink: Callable[..., WebhookSink]
+) -> None:
+    server.delay_seconds = 0.1
+    sink = make_sink(server.port)
+    for number in range(1, 11):
+        sink.deliver(alarm_change(number), None)
+    sink.close(0.4)
+    assert server.taken() == list(range(1, 11))
