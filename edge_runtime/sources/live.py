@@ -13,7 +13,9 @@ from edge_runtime.sources.camera import Camera, CameraLost, CameraOpener, EndOfV
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth
 
-_JOIN_SECONDS = 2.0
+# Longer than a camera takes to give up (`opencv.OPEN_TIMEOUT_MS`): a process that ends while a thread is inside a
+# driver is aborted by it.
+_JOIN_SECONDS = 7.0
 _FIRST_TRY_SECONDS = 3.0
 
 

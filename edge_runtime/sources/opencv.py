@@ -12,8 +12,8 @@ from edge_runtime.errors import SourceError
 from edge_runtime.extras import needs_extra
 from edge_runtime.sources.camera import CameraLost, EndOfVideo
 
-OPEN_TIMEOUT_MS = 10_000
-READ_TIMEOUT_MS = 10_000
+OPEN_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 5_000
 """Without these FFmpeg waits for half a minute and more when a network camera goes away."""
 
 

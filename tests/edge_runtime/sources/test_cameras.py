@@ -1,0 +1,309 @@
+"""Cameras, video files and streams: with OpenCV on a file and a server that the test makes, else with a fake."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import MissingExtraError, SourceError
+from edge_runtime.sources.back_off import BackOff
+from edge_runtime.sources.camera import CameraLost, EndOfVideo
+from edge_runtime.sources.live import LiveSource
+from edge_runtime.sources.opening import SourceOptions, open_source, without_password
+from edge_runtime.sources.picamera import PiCamera
+from edge_runtime.sources.source import Frame, Source
+
+
+def plain(value: int) -> np.ndarray:
+    return np.full((48, 64, 3), value, np.uint8)
+
+
+class FakeCamera:
+    """Gives the pictures it is told to; an exception among them is raised."""
+
+    def __init__(self, pictures: list[object], pause_seconds: float = 0.0) -> None:
+        self.pictures = pictures
+        self.pause_seconds = pause_seconds
+        self.closed = False
+
+    def read(self) -> np.ndarray:
+        time.sleep(self.pause_seconds)
+        picture = self.pictures.pop(0) if self.pictures else EndOfVideo()
+        if isinstance(picture, Exception):
+            raise picture
+        assert isinstance(picture, np.ndarray)
+        return picture
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def next_of(source: Source, timeout_seconds: float = 20.0) -> Frame:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        frame = source.next_frame(0.1)
+        if frame is not None:
+            return frame
+    raise AssertionError(f"no frame came; {source.health()}")
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    source = LiveSource("camera:0", lambda: FakeCamera([plain(value) for value in range(10)]))
+    source.start()
+    while not source.exhausted:
+        time.sleep(0.01)
+    frame = source.next_frame(1)
+    assert frame is not None
+    assert (frame.name, int(np.asarray(frame.content).max())) == ("frame 10", 9)
+    assert source.dropped == 9
+    assert source.next_frame(0.01) is None
+    source.close()
+
+
+def test_a_lost_camera_is_opened_again_with_growing_waits() -> None:
+    cameras = [
+        FakeCamera([plain(1), CameraLost("unplugged")], 0.05),
+        CameraLost("not there"),
+        RuntimeError("a driver's own error"),
+        FakeCamera([plain(2)] * 100, 0.05),
+    ]
+    opened: list[float] = []
+
+    def open_camera() -> FakeCamera:
+        opened.append(time.monotonic())
+        camera = cameras[len(opened) - 1]
+        if isinstance(camera, Exception):
+            raise camera
+        return camera
+
+    source = LiveSource("camera:0", open_camera, back_off=BackOff(first_seconds=0.1))
+    source.start()
+    assert int(np.asarray(next_of(source).content).max()) == 1
+    states = set()
+    while len(opened) < 4:
+        states.add((source.health().state, source.health().message))
+        time.sleep(0.005)
+    assert ("failed", "unplugged") in states
+    assert ("failed", "not there") in states
+    assert ("failed", "'camera:0' failed: a driver's own error.") in states
+    assert int(np.asarray(next_of(source).content).max()) == 2
+    assert source.health().state == "ok"
+    waits = np.diff(opened)
+    assert waits[2] > waits[1] > 0.1
+    assert isinstance(cameras[0], FakeCamera)
+    assert cameras[0].closed
+    source.close()
+
+
+def test_a_camera_that_falls_silent_without_an_error_is_noticed() -> None:
+    source = LiveSource("camera:0", lambda: FakeCamera([plain(1), plain(2)], 0.5), silent_seconds=0.1)
+    source.start()
+    next_of(source)
+    time.sleep(0.3)
+    assert source.health().state == "failed"
+    assert "no frame for 0.1 s" in source.health().message
+    source.close()
+
+
+def test_what_can_never_work_is_said_at_the_start() -> None:
+    def refuse() -> FakeCamera:
+        raise MissingExtraError("install it")
+
+    with pytest.raises(MissingExtraError, match="install it"):
+        LiveSource("camera:0", refuse).start()
+
+
+def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success() -> None:
+    back_off = BackOff(first_seconds=1, longest_seconds=5)
+    waits = [back_off.next_seconds() for _ in range(100)]
+    for wait, expected in zip(waits, [1, 2, 4, 5, 5, 5], strict=False):
+        assert 0.75 * expected <= wait <= expected
+    assert max(waits) <= 5
+    back_off.reset()
+    assert back_off.next_seconds() <= 1
+
+
+def write_video(path: Path, values: list[int]) -> Path:
+    cv2 = pytest.importorskip("cv2", reason="the camera extra is not installed")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for value in values:
+        writer.write(np.dstack([plain(0)[..., 0], plain(0)[..., 0], plain(value)[..., 0]]))  # BGR: red
+    writer.release()
+    return path
+
+
+def test_a_video_file_is_given_frame_by_frame_in_rgb(tmp_path: Path) -> None:
+    source = open_source(str(write_video(tmp_path / "line.avi", [50, 100, 150, 200])))
+    source.start()
+    frames = [source.next_frame(0.1) for _ in range(4)]
+    assert [round(float(np.asarray(frame.decode())[..., 0].mean()), -1) for frame in frames if frame] == [
+        50,
+        100,
+        150,
+        200,
+    ]
+    assert all(np.asarray(frame.decode())[..., 2].mean() < 20 for frame in frames if frame)
+    assert frames[3] is not None
+    assert frames[3].name == f"{tmp_path / 'line.avi'}, frame 4"
+    assert source.next_frame(0.1) is None
+    assert source.exhausted
+    assert source.health().state == "ok"
+    source.close()
+
+
+def test_a_video_that_is_none_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="the camera extra is not installed")
+    (tmp_path / "notes.mp4").write_text("no video")
+    with pytest.raises(SourceError, match="no video that OpenCV can read"):
+        open_source(str(tmp_path / "notes.mp4")).start()
+    with pytest.raises(SourceError, match="does not exist"):
+        open_source(str(tmp_path / "none.mp4")).start()
+
+
+class MjpegServer:
+    """A network camera on the loopback: JPEG files in an endless multipart answer, until it is taken away."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.stop = threading.Event()
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                try:
+                    while not server.stop.is_set():
+                        file = io.BytesIO()
+                        Image.fromarray(np.dstack([plain(180)[..., 0], plain(20)[..., 0], plain(20)[..., 0]])).save(
+                            file, "JPEG"
+                        )
+                        content = file.getvalue()
+                        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
+                        self.wfile.write(head.encode() + content + b"\r\n")
+                        time.sleep(0.03)
+                except OSError:
+                    pass
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        http.server.ThreadingHTTPServer.allow_reuse_address = True
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.stop.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_network_camera_is_read_lost_and_found_again() -> None:
+    pytest.importorskip("cv2", reason="the camera extra is not installed")
+    camera = MjpegServer()
+    source = open_source(f"http://user:secret@127.0.0.1:{camera.port}/stream.mjpg")
+    assert "secret" not in source.name
+    source.start()
+    picture = np.asarray(next_of(source).decode())
+    assert picture.shape == (48, 64, 3)
+    assert picture[..., 0].mean() > 150 > 60 > picture[..., 2].mean()
+    assert source.health().state == "ok"
+    camera.close()
+    deadline = time.monotonic() + 30
+    while source.health().state == "ok":
+        source.next_frame(0.1)
+        assert time.monotonic() < deadline
+    assert "secret" not in source.health().message
+    camera = MjpegServer(camera.port)
+    deadline = time.monotonic() + 30
+    while source.health().state != "ok":
+        source.next_frame(0.1)
+        assert time.monotonic() < deadline
+    next_of(source)
+    source.close()
+    camera.close()
+
+
+def test_a_camera_that_is_not_there_is_a_state_and_no_error() -> None:
+    pytest.importorskip("cv2", reason="the camera extra is not installed")
+    source = open_source("camera:97")
+    source.start()
+    assert source.next_frame(0.1) is None
+    assert source.health().state == "failed"
+    assert "'camera:97' cannot be opened" in source.health().message
+    source.close()
+
+
+class FakePicamera2:
+    """What the driver uses of `picamera2.Picamera2`."""
+
+    def __init__(self, index: int) -> None:
+        if index > 0:
+            raise IndexError("list index out of range")
+
+    def create_still_configuration(self, main: dict[str, object]) -> dict[str, object]:
+        return main
+
+    def configure(self, configuration: dict[str, object]) -> None:
+        assert configuration["format"] == "BGR888"
+
+    def start(self) -> None:
+        pass
+
+    def capture_array(self, stream: str) -> np.ndarray:
+        return plain(7)
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_raspberry_pis_camera_is_read_through_picamera2() -> None:
+    camera = PiCamera(0, FakePicamera2)
+    assert camera.read().shape == (48, 64, 3)
+    camera.close()
+    with pytest.raises(CameraLost, match=r"picamera:1.*list index"):
+        PiCamera(1, FakePicamera2)
+
+
+def test_without_picamera2_the_error_names_the_package_of_the_system() -> None:
+    with pytest.raises(MissingExtraError, match="sudo apt install python3-picamera2"):
+        open_source("picamera:0").start()
+
+
+@pytest.mark.parametrize(
+    ("specification", "name"),
+    [
+        ("0", "camera:0"),
+        ("camera:2", "camera:2"),
+        ("picamera:0", "picamera:0"),
+        ("rtsp://admin:pass@10.0.0.5:554/live?token=1", "rtsp://10.0.0.5:554/live"),
+    ],
+)
+def test_a_source_is_known_by_what_is_written(specification: str, name: str) -> None:
+    assert open_source(specification).name == name
+
+
+def test_passwords_stay_out_of_names() -> None:
+    assert without_password("http://a:b@host:1/x?key=2#f") == "http://host:1/x"
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    for specification, word in (
+        (str(tmp_path / "a.png"), "tfganomaly inspect"),
+        (str(tmp_path / "no/such/folder"), "does not exist"),
+        ("ftp://host/x", "rtsp, rtsps, http, https"),
+    ):
+        with pytest.raises(SourceError, match=word):
+            open_source(specification)
+    with pytest.raises(SourceError, match="never ends"):
+        open_source("camera:0", SourceOptions(once=True))
