@@ -23,8 +23,8 @@ import numpy as np
 from machine import describe_machine
 
 from edge_runtime.detector import AnomalyDetector
-from edge_runtime.quantization import quantize
 from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.quantization import quantize
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth
 from edge_runtime.watching.options import WatchOptions
