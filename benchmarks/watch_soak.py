@@ -62,6 +62,7 @@ class SoakResult:
         rss_first_mb: Resident memory after the first 500 images, in megabytes (1e6 bytes).
         rss_last_mb: At the end.
         rss_growth: The last over the first, less 1.
+        rss_mb_every_500: After each 500 images that were put there, outages included.
         exit_code: Of the program, after SIGTERM.
         seconds: From the first image to the last.
         summary: The program's last line.
@@ -79,6 +80,7 @@ class SoakResult:
     rss_first_mb: float
     rss_last_mb: float
     rss_growth: float
+    rss_mb_every_500: list[float]
     exit_code: int
     seconds: float
     summary: str
@@ -197,6 +199,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         rss_first_mb=round(feeder.rss_first_mb, 2),
         rss_last_mb=round(rss_last, 2),
         rss_growth=round(rss_last / feeder.rss_first_mb - 1, 4),
+        rss_mb_every_500=feeder.rss_mb,
         exit_code=exit_code,
         seconds=round(seconds, 1),
         summary=summary,
@@ -214,6 +217,7 @@ class _Feeder:
         self.good: list[str] = []
         self.corrupt: list[str] = []
         self.rss_first_mb = 0.0
+        self.rss_mb: list[float] = []
         self._random = random
         self._progress = progress
         self._pid = pid
@@ -228,6 +232,8 @@ class _Feeder:
                 self._progress.read()
                 if sum(self._progress.judged.values()) >= RSS_FIRST_AFTER:
                     self.rss_first_mb = _rss_mb(self._pid)
+            if self.number % 500 == 0:
+                self.rss_mb.append(round(_rss_mb(self._pid), 1))
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _put_next(self) -> None:

@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -94,8 +96,9 @@ class FolderSource:
         """Begin to watch; without `include_existing` what is there now is passed over."""
         self._observer.keep_running()
         if not self._include_existing:
-            for path, status in self._list() or ():
-                self._seen.add(fingerprint(path, status.st_size, status.st_mtime_ns))
+            with suppress(OSError):  # it is away; what it brings when it comes is new
+                for path, status in _images_below(os.fspath(self.folder)):
+                    self._seen.add(fingerprint(path, status.st_size, status.st_mtime_ns))
 
     def next_frame(self, timeout_seconds: float) -> Frame | None:
         """Return the next complete file that has not been given yet; see `Source`."""
@@ -184,68 +187,71 @@ class FolderSource:
 
     def _scan(self, now_seconds: float) -> None:
         """Look at the whole folder: settle what has not changed, notice what is new, tell an outage."""
-        found = self._list()
-        if found is None:
+        looks: dict[str, _Look] = {}
+        ready: list[str] = []
+        try:
+            # One file after the other: a list of all would be what this program needs most memory for.
+            for path, status in _images_below(os.fspath(self.folder)):
+                if fingerprint(path, status.st_size, status.st_mtime_ns) in self._seen:
+                    continue
+                look = _Look(status.st_size, status.st_mtime_ns, now_seconds)
+                former = self._unsettled.get(path)
+                if former == look:
+                    look = former
+                if now_seconds - look.since_seconds >= self._settle_seconds:
+                    ready.append(path)
+                looks[path] = look
+        except OSError as error:
+            self._problem = f"Folder '{self.folder}' cannot be read: {error.strerror or error}. It is tried again."
             self._unsettled.clear()  # a look before an outage says nothing about a file after it
             self._next_scan_seconds = now_seconds + self._settle_seconds
             return
+        self._problem = ""
         self._observer.keep_running()
-        looks: dict[str, _Look] = {}
-        ready: list[str] = []
-        for path, status in found:
-            mark = fingerprint(path, status.st_size, status.st_mtime_ns)
-            if mark in self._seen:
-                continue
-            look = _Look(status.st_size, status.st_mtime_ns, now_seconds)
-            former = self._unsettled.get(path)
-            if former == look:
-                look = former
-            if now_seconds - look.since_seconds >= self._settle_seconds:
-                ready.append(path)
-            looks[path] = look
         # A settled file stays among the unsettled ones until it could be read, so that an outage loses none.
         self._unsettled = looks
         self._files_unread = sum(now_seconds - look.since_seconds > 5 * self._settle_seconds for look in looks.values())
         if len(self._seen) > self._seen.capacity:
-            self._seen.forget_missing({fingerprint(path, s.st_size, s.st_mtime_ns) for path, s in found})
+            self._forget_missing()
         self._ready.extend(sorted(ready, key=natural_order))
         listing_seconds = monotonic() - now_seconds
         pause_seconds = self._settle_seconds / 2 if looks else self._settle_seconds
         self._next_scan_seconds = now_seconds + max(pause_seconds, listing_seconds / _SCAN_SHARE_OF_TIME)
 
-    def _list(self) -> list[tuple[str, os.stat_result]] | None:
-        """Path and state of every image in the folder and below; None, and the reason kept, when it is away."""
-        found: list[tuple[str, os.stat_result]] = []
-        root = os.fspath(self.folder)
-        pending = [root]
-        try:
-            while pending:
-                folder = pending.pop()
-                try:
-                    self._list_one(folder, found, pending)
-                except OSError as error:
-                    if folder == root or error.errno not in _HARMLESS_IN_A_LISTING:
-                        raise
-        except OSError as error:
-            self._problem = f"Folder '{self.folder}' cannot be read: {error.strerror or error}. It is tried again."
-            return None
-        self._problem = ""
-        return found
+    def _forget_missing(self) -> None:
+        with suppress(OSError):  # away again: later
+            images = _images_below(os.fspath(self.folder))
+            self._seen.forget_missing({fingerprint(path, s.st_size, s.st_mtime_ns) for path, s in images})
 
-    @staticmethod
-    def _list_one(folder: str, found: list[tuple[str, os.stat_result]], pending: list[str]) -> None:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif _is_image(entry.name):
-                        found.append((entry.path, entry.stat()))
-                except OSError as error:
-                    if error.errno not in _HARMLESS_IN_A_LISTING:
-                        raise
+
+def _images_below(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield path and state of every image in a folder and below.
+
+    Raises:
+        OSError: The folder is away, or a part of it cannot be read for another reason than that it is not for us.
+    """
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                            continue
+                        status = entry.stat() if _is_image(entry.name) else None
+                    except OSError as error:
+                        if error.errno not in _HARMLESS_IN_A_LISTING:
+                            raise
+                        continue
+                    if status is not None:
+                        yield entry.path, status
+        except OSError as error:
+            if folder == root or error.errno not in _HARMLESS_IN_A_LISTING:
+                raise
 
 
 def _unreadable(path: str, reason: str) -> Frame:
