@@ -96,9 +96,14 @@ class Calibration:
         Returns:
             A float for a number, a float64 array of the same shape for an array.
         """
-        scores = np.asarray(raw, np.float64)
         smallest_range = max(abs(self.score_max) * 1e-9, 1e-12)  # all good scores equal: any other is far away
         score_range = max(self.score_max - self.score_min, smallest_range)
+        if isinstance(raw, float):  # the same in plain Python, without numpy's cost for a single number
+            above = raw - self.score_max
+            if above <= 0:
+                return min(max(0.5 * (1 + above / score_range), 0.0), 0.5)
+            return 1 - 0.5 * score_range / (score_range + above)
+        scores = np.asarray(raw, np.float64)
         excess = scores - self.score_max
         usual = np.clip(0.5 * (1 + excess / score_range), 0, 0.5)
         unusual = 1 - 0.5 * score_range / (score_range + np.maximum(excess, 0))

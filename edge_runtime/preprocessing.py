@@ -134,6 +134,8 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
     Raises:
         ImageError: The picture cannot be read; the text names it.
     """
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == preprocessing.input_shape:
+        return source.copy()  # as it is; on a small model the detour through Pillow costs more than the rest
     image = read_image(source)
     if preprocessing.channels == 1 and image.mode != "L":
         image = image.convert("L")
@@ -162,7 +164,7 @@ def _resized(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     window = preprocessing.source_window(image.width, image.height)
     if preprocessing.resize_rule != "letterbox":
         if image.size == (width, height):
-            return np.array(image)
+            return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, -1)
         return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=window))
     input_pixels_per_pixel = width / (window[2] - window[0])
     inner_width = min(width, max(1, round(image.width * input_pixels_per_pixel)))

@@ -10,6 +10,10 @@ import numpy as np
 
 from edge_runtime.errors import BackendError
 
+_LIMITS = {
+    name: (np.float32(np.iinfo(name).min), np.float32(np.iinfo(name).max)) for name in ("int8", "uint8", "int16")
+}
+
 
 @dataclass(frozen=True)
 class TensorDetails:
@@ -66,13 +70,20 @@ def quantize(values: np.ndarray, tensor: TensorDetails) -> np.ndarray:
     """
     if tensor.dtype == "float32":
         return np.asarray(values, np.float32)
-    limits = np.iinfo(tensor.dtype)
-    steps = np.rint(np.asarray(values, np.float32) / np.float32(tensor.scale)) + np.float32(tensor.zero_point)
-    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    lowest, highest = _LIMITS[tensor.dtype]
+    steps = np.asarray(values, np.float32) / np.float32(tensor.scale)
+    np.rint(steps, out=steps)
+    steps += np.float32(tensor.zero_point)
+    np.maximum(steps, lowest, out=steps)
+    np.minimum(steps, highest, out=steps)
+    return steps.astype(tensor.dtype)
 
 
 def dequantize(integers: np.ndarray, tensor: TensorDetails) -> np.ndarray:
     """Return what a tensor's integers stand for, as float32 of the same shape."""
     if tensor.dtype == "float32":
         return np.asarray(integers, np.float32)
-    return (integers.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+    values = integers.astype(np.float32)
+    values -= np.float32(tensor.zero_point)
+    values *= np.float32(tensor.scale)
+    return values

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 from PIL import Image
 
+from edge_runtime.image_reading import read_image
 from edge_runtime.watching.events import ComponentHealth, Event
 
 
@@ -21,14 +23,19 @@ class Evidence:
     It may be kept and used in any thread, but a sink with a queue should not keep many: each holds a frame.
 
     Args:
-        frame: The frame as it was judged, after `--roi` and `--rotate`; mode "L" or "RGB". Do not draw on it.
+        picture: The frame as it was judged, after `--roi` and `--rotate`: a Pillow image or an array.
         draw_heatmap: Draws the anomaly map over the frame, or over a smaller copy of it, and returns a new RGB image.
             Pure, callable in any thread.
     """
 
-    def __init__(self, frame: Image.Image, draw_heatmap: Callable[[Image.Image], Image.Image]) -> None:
-        self.frame = frame
+    def __init__(self, picture: Image.Image | np.ndarray, draw_heatmap: Callable[[Image.Image], Image.Image]) -> None:
+        self._picture = picture
         self._draw_heatmap = draw_heatmap
+
+    @cached_property
+    def frame(self) -> Image.Image:
+        """The frame as it was judged, mode "L" or "RGB". Do not draw on it."""
+        return read_image(self._picture)
 
     @cached_property
     def heatmap(self) -> Image.Image:

@@ -9,11 +9,18 @@ import numpy as np
 from PIL import Image
 
 from edge_runtime.errors import ImageError
-from edge_runtime.image_reading import decode_image, read_image
+from edge_runtime.image_reading import decode_image
 from edge_runtime.watching.events import ComponentHealth
 
 SOURCE_COMPONENT = "source"
 """The component under which a source's health is reported."""
+
+
+Picture = Image.Image | np.ndarray
+"""A decoded frame: a Pillow image, or an array (H, W) or (H, W, 3) RGB, uint8.
+
+An array stays one: copying a camera's frames into Pillow and back would cost more than a small model.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class Frame:
     content: bytes | np.ndarray
     problem: str = ""
 
-    def decode(self) -> Image.Image:
-        """Return the picture, mode "L" or "RGB".
+    def decode(self) -> Picture:
+        """Return the picture: of a file mode "L" or "RGB", of a camera the array as it is.
 
         Raises:
             ImageError: It is no picture; the text names the frame.
@@ -40,7 +47,7 @@ class Frame:
             raise ImageError(self.problem)
         if isinstance(self.content, bytes):
             return decode_image(self.content, f"Image '{self.name}'")
-        return read_image(self.content)
+        return self.content
 
 
 class Source(Protocol):

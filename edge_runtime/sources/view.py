@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from edge_runtime.errors import ImageError, OptionError
+from edge_runtime.sources.source import Picture
 
 ROTATIONS = (0, 90, 180, 270)
 _TURNS = {
@@ -40,23 +42,33 @@ class View:
                 f"--roi is {self.region}; X,Y,WIDTH,HEIGHT in pixels, the last two above 0, was expected."
             )
 
-    def of(self, frame: Image.Image, name: str = "The frame") -> Image.Image:
+    def of(self, frame: Picture, name: str = "The frame") -> Picture:
         """Return the part of a frame that is judged.
 
         Raises:
             ImageError: The region does not lie in the frame.
         """
         if self.region is not None:
-            left, top, width, height = self.region
-            if left + width > frame.width or top + height > frame.height:
-                raise ImageError(
-                    f"{name} has {frame.width} x {frame.height} pixels; --roi {left},{top},{width},{height} does not "
-                    "lie in it."
-                )
-            frame = frame.crop((left, top, left + width, top + height))
-        if self.rotate_degrees:
-            frame = frame.transpose(_TURNS[self.rotate_degrees])
-        return frame
+            frame = self._cut_out(frame, self.region, name)
+        if not self.rotate_degrees:
+            return frame
+        if isinstance(frame, np.ndarray):
+            return np.ascontiguousarray(np.rot90(frame, -self.rotate_degrees // 90))  # numpy turns the other way too
+        return frame.transpose(_TURNS[self.rotate_degrees])
+
+    @staticmethod
+    def _cut_out(frame: Picture, region: tuple[int, int, int, int], name: str) -> Picture:
+        left, top, width, height = region
+        size = (frame.shape[1], frame.shape[0]) if isinstance(frame, np.ndarray) else frame.size
+        frame_width, frame_height = size
+        if left + width > frame_width or top + height > frame_height:
+            raise ImageError(
+                f"{name} has {frame_width} x {frame_height} pixels; --roi {left},{top},{width},{height} does not "
+                "lie in it."
+            )
+        if isinstance(frame, np.ndarray):
+            return np.ascontiguousarray(frame[top : top + height, left : left + width])
+        return frame.crop((left, top, left + width, top + height))
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:

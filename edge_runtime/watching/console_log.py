@@ -12,6 +12,7 @@ from edge_runtime.watching.events import (
     Event,
     FrameUnreadable,
     HealthChanged,
+    Judgement,
     ModelChanged,
     SceneChanged,
     ThresholdChanged,
@@ -41,6 +42,8 @@ class ConsoleLog:
 
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Log one event."""
+        if isinstance(event, Judgement):  # by far the most, and never logged
+            return
         line = log_line(event)
         if line is not None:
             LOGGER.log(*line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
-SAMPLE_SIDE_PX = 32
+from edge_runtime.sources.source import Picture
+
+SAMPLE_SIDE_PX = 16
 BLACK_UP_TO = 12
 WHITE_FROM = 250
 LARGEST_SHARE_SEEING = 0.02
@@ -28,29 +31,26 @@ class FrameChecks:
         self._blind_frames = 0
         self.problem = ""
 
-    def is_blind(self, frame: Image.Image) -> bool:
+    def is_blind(self, frame: Picture) -> bool:
         """Look at the next frame.
 
         `problem` afterwards holds one line for people, or nothing when the camera sees.
 
         Args:
-            frame: Mode "L" or "RGB".
+            frame: Grey or RGB, 8 bits.
 
         Returns:
             Whether this frame tells nothing about a part: black, overexposed, or one of a frozen series.
         """
-        sample = frame.resize((SAMPLE_SIDE_PX, SAMPLE_SIDE_PX), Image.Resampling.NEAREST)
-        if sample.mode != "L":
-            sample = sample.convert("L")
+        sample = _sample(frame)
         pixels = sample.tobytes()
         self._equal_frames = self._equal_frames + 1 if pixels == self._latest else 1
         self._latest = pixels
-        histogram = sample.histogram()
-        seeing = LARGEST_SHARE_SEEING * SAMPLE_SIDE_PX * SAMPLE_SIDE_PX
+        blind = (1 - LARGEST_SHARE_SEEING) * sample.size
         darkness = ""
-        if sum(histogram[BLACK_UP_TO + 1 :]) <= seeing:
+        if np.count_nonzero(sample <= BLACK_UP_TO) >= blind:
             darkness = "The frames are black: the lamp or the camera is off, or the lens is covered."
-        elif sum(histogram[:WHITE_FROM]) <= seeing:
+        elif np.count_nonzero(sample >= WHITE_FROM) >= blind:
             darkness = "The frames are overexposed: check lamp and exposure."
         self._blind_frames = self._blind_frames + 1 if darkness else 0
         is_frozen = self._equal_frames >= self._frozen_frames
@@ -61,3 +61,12 @@ class FrameChecks:
         elif not darkness:
             self.problem = ""
         return bool(darkness) or is_frozen
+
+
+def _sample(frame: Picture) -> np.ndarray:
+    """Return single pixels of a frame, spread over it, at most about `SAMPLE_SIDE_PX` a side: uint8."""
+    if isinstance(frame, np.ndarray):
+        return frame[:: 1 + (frame.shape[0] - 1) // SAMPLE_SIDE_PX, :: 1 + (frame.shape[1] - 1) // SAMPLE_SIDE_PX]
+    size = (min(frame.width, SAMPLE_SIDE_PX), min(frame.height, SAMPLE_SIDE_PX))
+    small = frame.resize(size, Image.Resampling.NEAREST)
+    return np.frombuffer(small.tobytes(), np.uint8)

@@ -6,14 +6,12 @@ import logging
 import threading
 from time import monotonic
 
-from PIL import Image
-
 from edge_runtime.detector import AnomalyDetector, Examination
 from edge_runtime.errors import BackendError, ImageError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.sinks.sink import Evidence
 from edge_runtime.sources.back_off import BackOff
-from edge_runtime.sources.source import Frame
+from edge_runtime.sources.source import Frame, Picture
 from edge_runtime.sources.view import View
 from edge_runtime.watching.decision import AlarmDecider, Transition
 from edge_runtime.watching.drift import DriftMonitor
@@ -173,7 +171,7 @@ class FrameJudge:
         if transition is not None:
             self._report_alarm(transition, judgement, evidence)
 
-    def _examined(self, picture: Image.Image, frame: Frame) -> Examination | None:
+    def _examined(self, picture: Picture, frame: Frame) -> Examination | None:
         """Run the model; when the interpreter fails, load it anew and try again, then give the frame up."""
         reason = ""
         for _ in range(_TRIES_A_FRAME):
@@ -209,7 +207,7 @@ class FrameJudge:
         else:
             self.take_over_model()
 
-    def _is_blind(self, checks: FrameChecks, picture: Image.Image) -> bool:
+    def _is_blind(self, checks: FrameChecks, picture: Picture) -> bool:
         before = checks.problem
         is_blind = checks.is_blind(picture)
         if checks.problem != before:
@@ -249,7 +247,7 @@ class FrameJudge:
         self._board.report(ComponentHealth(FRAMES_COMPONENT, "degraded", message))
 
 
-def _evidence(picture: Image.Image, examination: Examination, detector: AnomalyDetector) -> Evidence:
+def _evidence(picture: Picture, examination: Examination, detector: AnomalyDetector) -> Evidence:
     preprocessing, calibration = detector.preprocessing, detector.calibration
     return Evidence(
         picture, lambda shown: heatmap_overlay(shown, examination.anomaly_map(), preprocessing, calibration)
