@@ -40,7 +40,8 @@ def test_cli_imports_nothing_heavy_at_module_level():
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "evaluate", "export", "inspect", "calibrate", "benchmark", "info", "demo"]
+    "command",
+    ["", "train", "evaluate", "export", "inspect", "calibrate", "watch", "serve", "benchmark", "info", "demo"],
 )
 def test_help_loads_no_numpy_and_no_tensorflow(command):
     code = (
