@@ -133,3 +133,9 @@ def test_a_manual_threshold_keeps_the_rest() -> None:
     calibration = tiny_calibration().with_threshold(7)
     assert (calibration.threshold, calibration.method) == (7.0, "manual")
     assert calibration.score_max == tiny_calibration().score_max
+
+
+@given(score=st.floats(-1e6, 1e6), low=st.floats(-10, 10), spread=st.floats(0, 10))
+def test_a_single_score_is_normalised_as_one_among_many(score: float, low: float, spread: float) -> None:
+    calibration = calibrate(np.array([low, low + spread]), MapRange(0, 1))
+    assert calibration.normalise(score) == calibration.normalise(np.array([score]))[0]

@@ -1,0 +1,97 @@
+"""`tfganomaly watch` and `serve` as commands: what they print, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from tests.edge_runtime.watching.fakes import wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_folder_is_watched_once_and_every_event_written(
+    artefact_path: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    (image_folder / "broken.png").write_bytes(b"no image")
+    events_file = tmp_path / "events.jsonl"
+    result = invoke(
+        "watch", artefact_path, image_folder, "--once", "--settle-seconds=0.1", "--threshold=-1", "--sink",
+        f"jsonl:{events_file}", "--sink", f"evidence:{tmp_path / 'evidence'}", "--roi", "0,0,30,30", "--rotate", "90",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    events = [json.loads(line) for line in events_file.read_text().splitlines()]
+    judged = [Path(event["frame"]).name for event in events if event["event"] == "judgement"]
+    assert judged == [f"part{number}.png" for number in range(12)]
+    assert [event["event"] for event in events if event["event"] != "judgement"][:2] == ["started", "unreadable"]
+    assert (events[-1]["event"], events[-1]["judged"], events[-1]["unreadable"]) == ("ended", 12, 1)
+    assert list((tmp_path / "evidence").rglob("*.jpg"))
+    assert "the source has ended: 12 judged, 12 anomalous, 1 alarms, 1 unreadable, 0 dropped" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["watch", "none.tflite", "."], "'none.tflite' does not exist"),
+        (["watch", "MODEL", "no/such/folder"], "'no/such/folder' does not exist"),
+        (["watch", "MODEL", ".", "--every", "often"], "--every is 'often'"),
+        (["watch", "MODEL", ".", "--roi", "1,2,3"], "--roi is '1,2,3'"),
+        (["watch", "MODEL", ".", "--alarm-frames", "7"], "--alarm-frames is 7 of --alarm-window 5"),
+        (["watch", "MODEL", ".", "--sink", "pigeon:home"], "--sink 'pigeon:home' is not understood"),
+        (["watch", "MODEL", "camera:0", "--once"], "--once is for a folder"),
+        (["serve", "MODEL", "--host", "0.0.0.0"], "--host 0.0.0.0 can be reached by other machines"),
+        (["serve", "MODEL", "--port", "70000"], "--port is 70000"),
+        (["serve", "MODEL", "--token-file", "no-such-file"], "'no-such-file', cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    artefact_path: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TFGANOMALY_TOKEN", raising=False)
+    result = invoke(*[artefact_path if argument == "MODEL" else argument for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_with_a_summary_and_exit_code_0(
+    artefact_path: Path, image_folder: Path, number: signal.Signals, tmp_path: Path
+) -> None:
+    pytest.importorskip("waitress", reason="the serve extra is not installed")
+    log_file = tmp_path / "log"
+    with log_file.open("w") as log:
+        command = [sys.executable, "-m", "tfganomaly", "serve", artefact_path, image_folder, "--port", "0"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "TFGANOMALY_TOKEN": ""}
+        )
+        try:
+            wait_for(lambda: "serving on http://" in log_file.read_text(), 60)
+            url = next(word for word in log_file.read_text().split() if word.startswith("http://"))
+
+            def judged() -> int:
+                with urllib.request.urlopen(f"{url}health", timeout=10) as answer:
+                    return int(json.load(answer)["judged"])
+
+            wait_for(lambda: judged() == 12)
+            process.send_signal(number)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    lines = log_file.read_text().splitlines()
+    assert lines[-1].startswith(f"stopped by {number.name}: 12 judged")
+    assert "Traceback" not in log_file.read_text()
