@@ -46,7 +46,8 @@ class AnomalyModel(keras.Model):
         """Runs the model in inference mode.
 
         Returns:
-            `latent` and `reconstructed_latent` (B, h, w, nz) and `reconstruction` (B, H, W, C), float32.
+            `latent` and `reconstructed_latent` (B, h, w, nz) and `reconstruction` (B, H, W, C), float32; and, where there
+            is a discriminator that takes such images, `feature_distance` (B,): mean((f(x) - f(x_hat))^2).
         """
 
     @abstractmethod

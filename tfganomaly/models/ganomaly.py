@@ -137,8 +137,16 @@ class Ganomaly(AnomalyModel):
         self.redraw_count.assign_add(1)
 
     def infer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The latents (B, 1, 1, nz) and the reconstruction (B, H, W, C), batch norm in inference mode."""
-        return self._encode_decode_encode(images, training=False)
+        """Latents (B, 1, 1, nz), reconstruction (B, H, W, C), feature distance (B,), batch norm in inference mode."""
+        return self.score_outputs(images, training=False)
+
+    def score_outputs(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        """What scores are made of; with `training` batch norm goes by this batch, and its running statistics move."""
+        outputs = self._encode_decode_encode(images, training)
+        _, feature = self.discriminator(images, training=training)
+        _, reconstructed_feature = self.discriminator(outputs["reconstruction"], training=training)
+        squares = tf.math.squared_difference(feature, reconstructed_feature)
+        return {**outputs, "feature_distance": tf.reduce_mean(squares, axis=[1, 2, 3])}
 
     def inference_graph(self) -> keras.Model:
         """The encoder-decoder-encoder as one flat graph of this model's own layers."""
