@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfganomaly.models import losses, networks
+from tfganomaly.models.adam import PaperAdam
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.options import ModelOptions
 
@@ -90,7 +91,7 @@ class Ganomaly(AnomalyModel):
         """Compiles with Adam for both networks; betas (beta_1, 0.999), epsilon 1e-8 as in the authors' framework."""
 
         def adam(name: str) -> keras.optimizers.Optimizer:
-            return keras.optimizers.Adam(learning_rate, beta_1=beta_1, beta_2=0.999, epsilon=1e-8, name=name)
+            return PaperAdam(learning_rate, beta_1=beta_1, beta_2=0.999, epsilon=1e-8, name=name)
 
         self.compile(adam("generator_adam"), adam("discriminator_adam"), seed=seed, jit_compile=xla)
 
