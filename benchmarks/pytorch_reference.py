@@ -1,8 +1,8 @@
 """GANomaly's networks and training step in PyTorch, arranged as its authors do: what ours is held against.
 
-Written for this project from the paper and from facts about the authors' program (its state of 2019-10-09 and later). The parity
-test takes its figures from here, the throughput benchmark its speed. The step keeps what costs the authors time: the
-discriminator runs anew on images and reconstructions for each loss, and the generator's backward pass fills
+Written for this project from the paper and from facts about the authors' program (its state of 2019-10-09 and later).
+The parity test takes its figures from here, the throughput benchmark its speed. The step keeps what costs the authors
+time: the discriminator runs anew on images and reconstructions for each loss, and the generator's backward pass fills
 the discriminator's gradients too, which are thrown away.
 """
 

@@ -98,8 +98,8 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
 - latent_l2: mean over nz of (z - z_hat)^2, pooled over the windows. The authors' code.
 - latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
 - reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
-- feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is a
-  discriminator: in a run, not in an artefact.
+- feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is
+  a discriminator: in a run, not in an artefact.
 """
 
 WEIGHTED_SUM: Mapping[str, float] = {"latent_l2": 1.0, "reconstruction_l1": 50.0, "feature_l2": 1.0}
@@ -134,6 +134,14 @@ class ScoreRule:
             raise MetadataError(f"The pooling is '{self.pooling}'; one of {', '.join(POOLINGS)} was expected.")
         if self.map_source not in MAP_SOURCES:
             raise MetadataError(f"The map source is '{self.map_source}'; one of {', '.join(MAP_SOURCES)} was expected.")
+
+    @property
+    def formula(self) -> str:
+        """The sum in words, such as "latent_l2", "latent_l2 + 0.5 reconstruction_l1" or "weighted_sum"."""
+        if dict(self.components) == WEIGHTED_SUM:
+            return "weighted_sum"
+        terms = [(name, weight) for name, weight in self.components.items() if weight]
+        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms)
 
     @property
     def needs_discriminator(self) -> bool:

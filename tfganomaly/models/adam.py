@@ -10,9 +10,9 @@ from keras import ops
 class PaperAdam(keras.optimizers.Adam):
     """Adam (Kingma and Ba, 2015, algorithm 1), epsilon added to the bias-corrected root.
 
-    Keras adds epsilon to the root before the correction (the form at the end of the article's section 2), which
-    makes it 32 times as large at the first step with beta_2 = 0.999 and slows weights whose gradients are small. PyTorch, and so the
-    authors' code, does it as the algorithm is printed; after some thousand steps both are the same.
+    Keras adds epsilon to the root before the correction (the form at the end of the article's section 2), which makes
+    it 32 times as large at the first step with beta_2 = 0.999 and slows weights whose gradients are small. PyTorch, and
+    so the authors' code, does it as the algorithm is printed; after some thousand steps both are the same.
     """
 
     def update_step(self, gradient: object, variable: keras.Variable, learning_rate: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ def fit(
     train_pixels: np.ndarray,
     validation_pixels: np.ndarray,
     observer: TrainingObserver,
+    after_epoch: Callable[[AnomalyModel], Mapping[str, float]] | None = None,
 ) -> AnomalyModel:
     """Trains from the folder's newest checkpoint, or from the start, to the last epoch.
 
@@ -33,6 +35,7 @@ def fit(
         train_pixels: Good images, uint8 (N, H, W, C).
         validation_pixels: Held-back good images, uint8 (M, H, W, C).
         observer: Hears of progress.
+        after_epoch: Called with the model after each epoch; its figures join the losses in the history.
 
     Returns:
         The trained model; with early stopping, at its best epoch.
@@ -62,6 +65,7 @@ def fit(
             verbose=0,
             callbacks=[
                 callbacks.StopAtNan(),
+                *([callbacks.MeasureEpoch(after_epoch)] if after_epoch else []),
                 callbacks.KeepHistory(folder, checkpoints, history, options.early_stop_patience > 0),
                 callbacks.StopEarly(history, options.early_stop_patience),
                 callbacks.SaveSamples(folder, _first_images(validation_pixels)),

@@ -45,8 +45,8 @@ def random_images(options, count=16, dtype=np.float32):
 def all_weights(model, reference):
     """(network, ours, theirs) of every trainable weight; running statistics are left out.
 
-    PyTorch's running variance is the unbiased one and the authors' second pass of the discriminator moves its statistics
-    again; neither touches the weights of a step, which goes by the batch's own statistics.
+    PyTorch's running variance is the unbiased one, and the authors' second pass of the discriminator moves its
+    statistics again; neither touches the weights of a step, which goes by the batch's own statistics.
     """
     for ours, theirs in pytorch_reference.network_pairs(model, reference):
         trainable = [name for name, _ in theirs.named_parameters()]
@@ -84,8 +84,8 @@ def test_scores_of_the_same_trained_weights_agree(options):
 def test_losses_and_one_step_of_both_networks_agree(options, xla):
     """In float32, as the training runs.
 
-    Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its sign,
-    and with it the weight, is chance: a few weights in a million. The next test takes that away.
+    Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its
+    sign, and with it the weight, is chance: a few weights in a million. The next test takes that away.
     """
     model, reference = both(options, xla=xla)
     images = random_images(options)
