@@ -35,12 +35,13 @@ def test_cli_imports_nothing_heavy_at_module_level():
         "click",
         "edge_runtime.version",
         "tfganomaly.options",
+        "tfganomaly.reproduction.options",
         "tfganomaly.terminal",
     }
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "evaluate", "export", "inspect", "calibrate", "benchmark", "info", "demo"]
+    "command", ["", "train", "evaluate", "export", "inspect", "calibrate", "benchmark", "info", "reproduce", "demo"]
 )
 def test_help_loads_no_numpy_and_no_tensorflow(command):
     code = (

@@ -13,8 +13,8 @@ def choose_score(text: str | None, usual: ScoreRule) -> ScoreRule:
     """The rule that a `--score` text asks for.
 
     Args:
-        text: A component such as "latent_l1"; "weighted_sum", which is `edge_runtime.scoring.WEIGHTED_SUM`; a sum such as
-            "latent_l2=1,reconstruction_l1=0.5"; or None, which leaves the usual rule.
+        text: A component such as "latent_l1"; "weighted_sum", which is `edge_runtime.scoring.WEIGHTED_SUM`; a sum such
+            as "latent_l2=1,reconstruction_l1=0.5"; or None, which leaves the usual rule.
         usual: The rule of the model or recipe; its pooling and map stay.
 
     Raises:
