@@ -1,6 +1,6 @@
 """Convolutions that run as one matrix product where the kernel covers the whole map.
 
-The layers between the 4 x 4 map and the latent vector are convolutions in name only. XLA on a CPU runs them as such, and
+The layers between the 4 x 4 map and the latent vector are convolutions in name only. XLA on a CPU runs them so, and
 their gradients as convolutions over a padded 1 x 1 map, nearly all of which is zeros. As matrix products they take a
 twentieth off a training step. Weights and results are those of Keras's layers; on a larger map, where there are several
 windows, they are Keras's layers.

@@ -13,6 +13,7 @@ from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks
 from tfganomaly.training.checkpoint import Checkpoints
+from tfganomaly.training.memory import keep_freed_memory
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 
@@ -44,6 +45,7 @@ def fit(
         TrainingError: A loss became NaN.
         RunError: The checkpoint is damaged.
     """
+    keep_freed_memory()
     options = config.training
     batch_size = min(options.batch_size, len(train_pixels))
     keras.utils.set_random_seed(options.seed)

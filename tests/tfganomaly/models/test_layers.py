@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
-import keras  # noqa: E402
+import keras
 
-from tfganomaly.models.layers import WholeMapConv2D, WholeMapConv2DTranspose  # noqa: E402
+from tfganomaly.models.layers import WholeMapConv2D, WholeMapConv2DTranspose
 
 
 @pytest.mark.parametrize("size", [4, 7])
