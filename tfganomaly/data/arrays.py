@@ -225,7 +225,10 @@ def _read(collection: ArrayCollection, place: Path) -> LabelledArrays:
             "three more) or the batches of CIFAR-10 (data_batch_1 ... test_batch)."
         )
     if not place.is_file():
-        raise DataError(f"There is no '{place}'. Expected the file or folder of {collection.name}.")
+        raise DataError(
+            f"There is no '{place}'. Expected the file or folder of {collection.name}: give its place, or leave that out "
+            f"and put it at '{keras_cache_folder() / collection.cache_places[0]}'."
+        )
     if place.suffix == ".npz":
         return array_files.read_npz(place)
     if "-ubyte" in place.name:

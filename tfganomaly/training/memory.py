@@ -14,9 +14,9 @@ GROWTH_BYTES = 2**26
 def keep_freed_memory() -> bool:
     """Tells glibc's allocator to keep up to a gigabyte of freed memory for this process.
 
-    A step that XLA compiled takes its working memory in one piece, 74 MB in the paper's size, and frees it at the end. As
-    it is so large, glibc gets it from the system each time, which clears every page of it: 19,000 page faults a step,
-    a tenth of its time.
+    A step that XLA compiled takes its working memory in one piece, 74 MB in the paper's size, and frees it at the end.
+    As it is so large, glibc gets it from the system each time, which clears every page of it: 19,000 page faults a
+    step, a tenth of its time.
 
     Returns:
         Whether the allocator took the settings; elsewhere than on Linux with glibc it does not, and nothing changes.
@@ -28,4 +28,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     settings = ((M_MMAP_THRESHOLD, KEPT_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, GROWTH_BYTES))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    taken = [mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(taken)
