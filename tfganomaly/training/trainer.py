@@ -21,7 +21,7 @@ from tfganomaly.options import resolve_options
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.score_choice import choose_score
 from tfganomaly.training.observer import TrainingObserver
-from tfganomaly.training.provenance import git_revision, installed_versions
+from tfganomaly.training.provenance import git_revision, installed_versions, machine
 from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 
@@ -121,6 +121,7 @@ def train(
     manifest = {
         "status": "training",
         "versions": installed_versions(),
+        "machine": machine(),
         "git_revision": git_revision(),
         "seed": config.training.seed,
         "data_fingerprint": fingerprint(train_images.items),
