@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-versio
 SOURCES := cli.py edge_runtime tfganomaly export tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports clean
+.PHONY: help demo test reference check format lint types imports clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in a
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest
+
+reference: $(VENV)/.dev  ## Install PyTorch too, for the tests and benchmarks against it
+	$(PIP_INSTALL) --editable '.[reference]'
 
 check: format lint types imports test  ## Format, lint, types, import contract, tests: what CI runs
 

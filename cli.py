@@ -15,9 +15,11 @@ import click
 
 from edge_runtime.version import __version__
 from tfganomaly.options import DEFAULT_RECIPE, RECIPES
+from tfganomaly.reproduction.options import NOT_OPTIONS
 from tfganomaly.terminal import (
     BAD_INPUT_EXIT_CODE,
     OneLineErrors,
+    SeveralValues,
     given_options,
     options_from,
     progress_bar,
@@ -437,6 +439,72 @@ def demo(output: Path) -> None:
     from tfganomaly.demo import run_demo
 
     click.echo(run_demo(output, lambda line: click.echo(line, err=True)))
+
+
+@main.command(cls=SeveralValues)
+@click.argument("collection", type=click.Choice(["mnist", "fashion-mnist", "cifar10"]))
+@click.option(
+    "--abnormal",
+    multiple=True,
+    metavar="CLASS...",
+    help="Classes to take as the anomaly, one after the other, by number or name.  [default: all ten]",
+)
+@click.option(
+    "--run",
+    "run",
+    type=click.Path(path_type=Path),
+    help="Folder of the experiment; what it holds is kept.  [default: reproduce_COLLECTION]",
+)
+@click.option(
+    "--data",
+    "--archive",
+    "archive",
+    type=click.Path(path_type=Path),
+    help="Local file or folder of the collection, instead of Keras's cache.",
+)
+@options_from("tfganomaly.reproduction.options:ReproductionOptions")
+@options_from("tfganomaly.options:ModelOptions", "tfganomaly.options:TrainingOptions", without=NOT_OPTIONS)
+def reproduce(
+    collection: str,
+    abnormal: tuple[str, ...],
+    run: Path | None,
+    archive: Path | None,
+    seeds: int | None,
+    protocol: str | None,
+    **given: Any,
+) -> None:
+    """Run the paper's experiment: one class is the anomaly, the other nine are normal.
+
+    COLLECTION is mnist, fashion-mnist or cifar10. Each class and seed is a training of its own, scored on the test part
+    after each epoch. Stop it at any time; the same command goes on where it stopped. At the end stand a table, a
+    chart, histograms and reconstructions, and results.json with one flat record for each class, seed and score.
+
+    \b
+    Example:
+      tfganomaly reproduce mnist --abnormal 0 2 --max-train-images 12800 --epochs 5
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("train")
+    from tfganomaly.reproduction.experiment import reproduce as run_experiment
+    from tfganomaly.reproduction.observer import ReproductionConsole
+    from tfganomaly.reproduction.options import ReproductionOptions
+    from tfganomaly.reproduction.summary import summary_lines
+
+    folder = run or Path(f"reproduce_{collection}")
+    given_here: dict[str, Any] = {"seeds": seeds, "protocol": protocol}
+    chosen = {name: value for name, value in given_here.items() if value is not None}
+    with ReproductionConsole() as observer:
+        records = run_experiment(
+            collection,
+            folder,
+            abnormal,
+            ReproductionOptions(**chosen),
+            given,
+            archive=archive,
+            observer=observer,
+        )
+    click.echo("\n".join(summary_lines(records, folder)))
 
 
 def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:

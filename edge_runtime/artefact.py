@@ -74,6 +74,8 @@ class ArtefactMetadata:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.score_rule.needs_discriminator:
+            raise MetadataError("The stored score rule needs the discriminator, which is not in an artefact.")
         needed = OUTPUT_NAMES if self.score_rule.needs_reconstruction else OUTPUT_NAMES[:2]
         missing = [name for name in needed if name not in self.outputs]
         if missing:

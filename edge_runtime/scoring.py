@@ -26,11 +26,14 @@ class ModelOutputs:
             paper.
         reconstructed_latent: float32 (B, h, w, nz), the latent vectors of the reconstructions.
         reconstruction: float32 (B, H, W, C) in [-1, 1], or None where the model does not give it.
+        feature_distance: float32 (B,), mean((f(x) - f(x_hat))^2) of the discriminator's feature f, or None where there
+            is no discriminator, as in an artefact.
     """
 
     latent: np.ndarray
     reconstructed_latent: np.ndarray
     reconstruction: np.ndarray | None = None
+    feature_distance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.latent.ndim != 4 or self.latent.shape != self.reconstructed_latent.shape:
@@ -44,13 +47,15 @@ class ModelOutputs:
         """Return the outputs of several batches as those of one.
 
         Args:
-            parts: At least one; all with a reconstruction, or all without.
+            parts: At least one; all with a reconstruction, or all without; the same of the feature distance.
         """
         reconstructions = [part.reconstruction for part in parts if part.reconstruction is not None]
+        distances = [part.feature_distance for part in parts if part.feature_distance is not None]
         return cls(
             latent=np.concatenate([part.latent for part in parts]),
             reconstructed_latent=np.concatenate([part.reconstructed_latent for part in parts]),
             reconstruction=np.concatenate(reconstructions) if reconstructions else None,
+            feature_distance=np.concatenate(distances) if distances else None,
         )
 
 
@@ -76,17 +81,29 @@ def _reconstruction_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) 
     return residual.reshape(len(residual), -1).mean(axis=1)
 
 
+def _feature_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
+    if outputs.feature_distance is None:
+        raise ValueError("The score rule needs the discriminator, which this model does not have.")
+    return _doubles(outputs.feature_distance)
+
+
 COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
     "latent_l2": _latent_l2,
     "latent_l1": _latent_l1,
     "reconstruction_l1": _reconstruction_l1,
+    "feature_l2": _feature_l2,
 }
 """The parts that a score can be made of, by name.
 
 - latent_l2: mean over nz of (z - z_hat)^2, pooled over the windows. The authors' code.
 - latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
 - reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
+- feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is
+  a discriminator: in a run, not in an artefact.
 """
+
+WEIGHTED_SUM: Mapping[str, float] = {"latent_l2": 1.0, "reconstruction_l1": 50.0, "feature_l2": 1.0}
+"""The sum that is shown beside the single components: their weights in the paper's generator loss."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +134,19 @@ class ScoreRule:
             raise MetadataError(f"The pooling is '{self.pooling}'; one of {', '.join(POOLINGS)} was expected.")
         if self.map_source not in MAP_SOURCES:
             raise MetadataError(f"The map source is '{self.map_source}'; one of {', '.join(MAP_SOURCES)} was expected.")
+
+    @property
+    def formula(self) -> str:
+        """The sum in words, such as "latent_l2", "latent_l2 + 0.5 reconstruction_l1" or "weighted_sum"."""
+        if dict(self.components) == WEIGHTED_SUM:
+            return "weighted_sum"
+        terms = [(name, weight) for name, weight in self.components.items() if weight]
+        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms)
+
+    @property
+    def needs_discriminator(self) -> bool:
+        """Whether the score is made from the discriminator's feature."""
+        return bool(self.components.get("feature_l2"))
 
     @property
     def needs_reconstruction(self) -> bool:
@@ -150,7 +180,7 @@ def latent_distances(outputs: ModelOutputs) -> np.ndarray:
 
 
 def score_components(inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "mean") -> dict[str, np.ndarray]:
-    """Return every component of `COMPONENTS` that the outputs allow.
+    """Return every component of `COMPONENTS` that the outputs allow, for scores side by side.
 
     Args:
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
@@ -158,13 +188,21 @@ def score_components(inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "
         pooling: "mean" or "max" over the windows.
 
     Returns:
-        float32 (B,) by name. Components of the reconstruction are left out when there is none.
+        float32 (B,) by name. What needs a reconstruction or a discriminator is left out when there is none. Where there
+        is everything that `WEIGHTED_SUM` needs, also "weighted_sum".
     """
-    return {
-        name: component(inputs, outputs, pooling).astype(np.float32)
-        for name, component in COMPONENTS.items()
-        if outputs.reconstruction is not None or not name.startswith("reconstruction")
+    missing = {
+        "reconstruction_l1": outputs.reconstruction is None,
+        "feature_l2": outputs.feature_distance is None,
     }
+    values = {
+        name: component(inputs, outputs, pooling)
+        for name, component in COMPONENTS.items()
+        if not missing.get(name, False)
+    }
+    if values.keys() >= WEIGHTED_SUM.keys():
+        values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
+    return {name: value.astype(np.float32) for name, value in values.items()}
 
 
 def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:

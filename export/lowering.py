@@ -69,8 +69,8 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
             tensors[call] = inputs[0]
             continue
         try:
-            lowering = LOWERINGS[type(layer)]
-        except KeyError:
+            lowering = next(LOWERINGS[kind] for kind in type(layer).__mro__ if kind in LOWERINGS)
+        except StopIteration:
             known = ", ".join(sorted(kind.__name__ for kind in LOWERINGS))
             raise ExportError(
                 f"Layer '{layer.name}' is a {type(layer).__name__}, which the export cannot lower. "
@@ -154,7 +154,7 @@ def _find_absorbed(graph: LayerGraph) -> dict[Call, Call]:
 
 
 def _is_linear_kernel_layer(layer: keras.layers.Layer) -> bool:
-    return type(layer) in _KERNEL_LAYERS and keras.activations.serialize(layer.activation) == "linear"
+    return isinstance(layer, _KERNEL_LAYERS) and keras.activations.serialize(layer.activation) == "linear"
 
 
 def _is_plain_relu(layer: keras.layers.Layer) -> bool:

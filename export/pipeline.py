@@ -143,6 +143,13 @@ def _open_run(
 
     folder = RunFolder(Path(run)) if isinstance(run, (str, Path)) else run.folder
     folder.require_finished()
+    if folder.read_config().score_rule.needs_discriminator:
+        raise ExportError(
+            f"The score of the run '{folder.path}' uses feature_l2, a distance in the discriminator, which is not "
+            "exported: a device runs the generator alone. Let another score decide, which needs no new training: "
+            "`tfganomaly train "
+            f"{folder.read_config().data_source} --run {folder.path} --resume --score latent_l2`."
+        )
     images = load_export_images(folder.read_config(), options, data_source, tell)
     tell("load TensorFlow", 0, 1)
     import_quietly()

@@ -35,13 +35,17 @@ def test_cli_imports_nothing_heavy_at_module_level():
         "click",
         "edge_runtime.version",
         "tfganomaly.options",
+        "tfganomaly.reproduction.options",
         "tfganomaly.terminal",
     }
 
 
 @pytest.mark.parametrize(
     "command",
-    ["", "train", "evaluate", "export", "inspect", "calibrate", "watch", "serve", "benchmark", "info", "demo"],
+    [
+        *("", "train", "evaluate", "export", "inspect", "calibrate", "watch", "serve", "benchmark", "info"),
+        *("reproduce", "demo"),
+    ],
 )
 def test_help_loads_no_numpy_and_no_tensorflow(command):
     code = (

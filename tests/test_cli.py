@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,55 @@ def test_evaluate_takes_a_run_and_an_artefact_and_writes_the_promised_json(train
     # A black bar in a soft disc is plain to see: even a tiny model must find it, in float and in int8.
     assert figures["float"]["image_auroc"] > 0.8
     assert figures["int8"]["image_auroc"] > 0.7
+
+
+def test_scores_stand_side_by_side_and_any_of_them_may_decide(trained, artefact, mvtec_folder, tmp_path):
+    for scorer, has_discriminator in ((trained, True), (artefact, False)):
+        result = invoke("evaluate", scorer, mvtec_folder, "--json", tmp_path / "figures.json")
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        expected = {"latent_l2", "latent_l1", "reconstruction_l1"}
+        expected |= {"feature_l2", "weighted_sum"} if has_discriminator else set()
+        assert set(figures["score_aurocs"]) == expected
+        assert figures["deciding_score"] == "latent_l2"
+        assert figures["score_aurocs"]["latent_l2"] == figures["image_auroc"]
+        assert ("need the discriminator" in result.stdout) == (not has_discriminator)
+
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    result = invoke("train", mvtec_folder, "--run", run, "--resume", "--score", "feature_l2")
+    assert result.exit_code == 0, result.output
+    assert invoke("evaluate", run, mvtec_folder, "--json", tmp_path / "other.json").exit_code == 0
+    other = json.loads((tmp_path / "other.json").read_text())
+    assert other["deciding_score"] == "feature_l2"
+    assert other["threshold"] != figures["threshold"]
+    assert_one_line_error(
+        invoke("export", run, "--output", tmp_path / "m.tflite"), "discriminator", "--score latent_l2"
+    )
+    assert_one_line_error(invoke("train", mvtec_folder, "--run", run, "--resume", "--score", "guess"), "--score")
+
+
+def test_reproduce_takes_classes_in_a_row_and_says_bad_input_in_one_line(tmp_path):
+    pytest.importorskip("tensorflow", reason="the train extra is not installed")
+    labels = np.arange(200) % 10
+    images = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
+    arrays = {"x_train": images, "y_train": labels, "x_test": images[:50], "y_test": labels[:50]}
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    command = ("reproduce", "--abnormal", "0", "7", "mnist", "--run", tmp_path / "run", *TINY, "--epochs=1")
+    result = invoke(*command, "--data", tmp_path / "mnist.npz")
+    assert result.exit_code == 0, result.output
+    assert "image AUROC, last epoch" in result.stdout
+    records = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {record["abnormal"] for record in records} == {0, 7}
+    again = invoke(*command, "--data", tmp_path / "mnist.npz")
+    assert "2 class/seed pairs are finished already" in again.stderr
+    assert again.stdout == result.stdout
+
+    assert_one_line_error(invoke("reproduce", "mnist", "--abnormal", "10", "--data", tmp_path / "mnist.npz"), "'10'")
+    assert_one_line_error(invoke("reproduce", "mnist", "--data", tmp_path / "gone.npz"), "gone.npz", "mnist.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "mnist.npz").read_bytes()[:900])
+    assert_one_line_error(invoke("reproduce", "mnist", "--data", tmp_path / "cut.npz"), "cut.npz")
+    np.savez(tmp_path / "wrong.npz", **{**arrays, "x_train": images[:, :20]})
+    assert_one_line_error(invoke("reproduce", "mnist", "--data", tmp_path / "wrong.npz"), "wrong.npz", "shape")
 
 
 def test_of_a_plain_folder_the_images_held_back_from_training_are_scored(good_folder, tmp_path):

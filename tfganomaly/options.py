@@ -92,6 +92,13 @@ class TrainingOptions:
         "weights; 0 trains all epochs.",
         minimum=0,
     )
+    score: str | None = option(
+        None,
+        "What decides: latent_l2 (the authors' code; usual), latent_l1 (the paper's text), reconstruction_l1, "
+        "feature_l2 (needs the discriminator, so it cannot be exported), weighted_sum (weights of the paper's loss), "
+        "or a sum such as latent_l2=1,reconstruction_l1=0.5.",
+        value_type=str,
+    )
     xla: bool = option(True, "Compile the training step with XLA, which is about three times faster.")
 
     def __post_init__(self) -> None:

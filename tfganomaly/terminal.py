@@ -36,6 +36,32 @@ class OneLineErrors(click.Group):
             context.exit(BAD_INPUT_EXIT_CODE)
 
 
+class SeveralValues(click.Command):
+    """A command whose repeatable options take several values in a row: `--abnormal 0 2` is `--abnormal 0 --abnormal 2`.
+
+    The values end at the next option or at a word that the command's own argument takes.
+    """
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        """Writes the option out before each value."""
+        repeatable = {flag for option in self.params if getattr(option, "multiple", False) for flag in option.opts}
+        words = {
+            choice
+            for argument in self.params
+            if isinstance(argument, click.Argument) and isinstance(argument.type, click.Choice)
+            for choice in argument.type.choices
+        }
+        spread: list[str] = []
+        current: str | None = None
+        for word in arguments:
+            if word.startswith("-") or word in words:
+                current = word if word in repeatable else None
+                spread += [] if current else [word]
+            else:
+                spread += [current, word] if current else [word]
+        return super().parse_args(context, spread)
+
+
 def one_line(error: Exception) -> str:
     """The text of an error without line breaks; an error of the operating system is put into words first."""
     if isinstance(error, OSError) and error.filename:

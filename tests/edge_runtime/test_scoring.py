@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,6 +48,25 @@ def test_the_components_are_those_computed_by_hand() -> None:
     assert all(values.dtype == np.float32 for values in means.values())
     rule = ScoreRule({"latent_l2": 2.0, "reconstruction_l1": 10.0})
     assert anomaly_scores(rule, inputs, outputs).tolist() == [12.0]
+
+
+def test_the_discriminators_distance_joins_in_where_there_is_one() -> None:
+    inputs, blind = random_batch(5)
+    with_discriminator = replace(blind, feature_distance=np.arange(5, dtype=np.float32))
+    values = score_components(inputs, with_discriminator)
+    assert values["feature_l2"].tolist() == [0, 1, 2, 3, 4]
+    expected = values["latent_l2"] + 50 * values["reconstruction_l1"] + values["feature_l2"]
+    np.testing.assert_allclose(values["weighted_sum"], expected, rtol=1e-6)
+    rule = ScoreRule({"feature_l2": 2.0})
+    assert rule.needs_discriminator
+    assert not ScoreRule({"feature_l2": 0.0, "latent_l1": 1.0}).needs_discriminator
+    assert anomaly_scores(rule, inputs, with_discriminator).tolist() == [0, 2, 4, 6, 8]
+    assert not {"feature_l2", "weighted_sum"} & set(score_components(inputs, blind))
+    with pytest.raises(ValueError, match="discriminator"):
+        anomaly_scores(rule, inputs, blind)
+    both = ModelOutputs.concatenate([with_discriminator, with_discriminator])
+    assert both.feature_distance is not None
+    assert both.feature_distance.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("windows", [1, 13])

@@ -17,8 +17,10 @@ not stand in one table with those of one-class papers, which train on one *norma
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from tfganomaly.data.hold_out import held_back_count
 from tfganomaly.data.items import GOOD, ImageItem, InspectionDataset
 from tfganomaly.errors import DataError
 from tfganomaly.extras import require_extra
+from tfganomaly.quiet_tensorflow import import_quietly
 
 TRAIN_SHARE = 0.8
 
@@ -196,9 +199,11 @@ def _download(collection: ArrayCollection) -> LabelledArrays:
     place = keras_cache_folder() / collection.cache_places[0]
     advice = f"Put it at '{place}' by hand, or give its place with --archive."
     require_extra("train", "keras")
+    import_quietly()
     module = importlib.import_module(f"keras.datasets.{collection.keras_module}")
     try:
-        (train_images, train_labels), (test_images, test_labels) = module.load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress where results go
+            (train_images, train_labels), (test_images, test_labels) = module.load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
@@ -225,7 +230,10 @@ def _read(collection: ArrayCollection, place: Path) -> LabelledArrays:
             "three more) or the batches of CIFAR-10 (data_batch_1 ... test_batch)."
         )
     if not place.is_file():
-        raise DataError(f"There is no '{place}'. Expected the file or folder of {collection.name}.")
+        raise DataError(
+            f"There is no '{place}'. Expected the file or folder of {collection.name}: give its place, or leave that "
+            f"out and put it at '{keras_cache_folder() / collection.cache_places[0]}'."
+        )
     if place.suffix == ".npz":
         return array_files.read_npz(place)
     if "-ubyte" in place.name:

@@ -25,7 +25,7 @@ def calibrate_scorer(
     scores: list[np.ndarray] = []
     extents: list[tuple[float, float]] = []
     for start in range(0, len(pixels), BATCH_SIZE):
-        batch_scores, maps = score_batch(scorer, pixels[start : start + BATCH_SIZE], with_maps=True)
+        batch_scores, maps = score_batch(scorer, pixels[start : start + BATCH_SIZE])
         scores.append(batch_scores)
         extents += [map_extent(anomaly_map) for anomaly_map in maps]
         if progress is not None:

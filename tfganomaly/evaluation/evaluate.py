@@ -90,6 +90,8 @@ def evaluate(scorer: Scorer, dataset: InspectionDataset, progress: Progress | No
         aupro=pixels.aupro if pixels else None,
         num_masks=mask_findings.num_judged,
         num_regions=pixels.num_regions if pixels else 0,
+        score_aurocs={name: image_auroc(labels, values) for name, values in scored.components.items()},
+        deciding_score=scorer.score_rule.formula,
         defects=_defect_results(scored, scorer.threshold, shortcuts),
         shortcuts=shortcuts,
         unreadable=scored.unreadable,

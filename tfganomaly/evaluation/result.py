@@ -75,6 +75,8 @@ class EvaluationResult:
         aupro: Likewise.
         num_masks: Anomalous images whose mask was used.
         num_regions: Connected defect regions in these masks.
+        score_aurocs: Image AUROC of every score that the model allows, by name, whichever of them decides.
+        deciding_score: What decides, such as "latent_l2" or "latent_l2 + 0.5 reconstruction_l1".
         defects: By type of defect, in alphabetical order.
         shortcuts: By name of the shortcut.
         unreadable: (name, message) of images that could not be read.
@@ -97,6 +99,8 @@ class EvaluationResult:
     aupro: float | None
     num_masks: int
     num_regions: int
+    score_aurocs: Mapping[str, float | None]
+    deciding_score: str
     defects: Mapping[str, DefectResult]
     shortcuts: Mapping[str, ShortcutBaseline] = field(repr=False)
     unreadable: tuple[tuple[str, str], ...]
@@ -168,6 +172,8 @@ class EvaluationResult:
             "model": self.model_description,
             "dataset": self.dataset_source,
             "part": self.part,
+            "deciding_score": self.deciding_score,
+            "score_aurocs": dict(self.score_aurocs),
             "best_f1_threshold": self.best_f1_threshold,
             "requested_false_alarm_rate": self.requested_false_alarm_rate,
             "num_false_alarms": at.false_alarms,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
 
@@ -13,7 +13,7 @@ from edge_runtime.atomic_files import output_error
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError, TfganomalyError
 from edge_runtime.preprocessing import Preprocessing, prepare_image, read_image, scale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores, score_components
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.projection import picture_part
 from tfganomaly.evaluation.shortcuts import ShortcutValues, measure_shortcuts
@@ -119,6 +119,7 @@ class ScoredImages:
         image_sizes: N (width, height) of the original images in pixels.
         shortcuts: N measurements for the shortcut baselines.
         unreadable: (name, message) of each image that could not be read.
+        components: N values of every score that the model allows, by name, whichever of them decides.
     """
 
     items: tuple[ImageItem, ...]
@@ -127,6 +128,7 @@ class ScoredImages:
     image_sizes: tuple[tuple[int, int], ...] = field(repr=False)
     shortcuts: tuple[ShortcutValues, ...] = field(repr=False)
     unreadable: tuple[tuple[str, str], ...]
+    components: Mapping[str, np.ndarray] = field(repr=False)
 
     @property
     def labels(self) -> np.ndarray:
@@ -163,6 +165,7 @@ def score_items(
     sizes: list[tuple[int, int]] = []
     shortcuts: list[ShortcutValues] = []
     unreadable: list[tuple[str, str]] = []
+    components: list[dict[str, np.ndarray]] = []
     maps = StoredMaps(scorer.preprocessing) if keep_maps else None
     for start in range(0, len(items), batch_size):
         batch: list[np.ndarray] = []
@@ -179,11 +182,14 @@ def score_items(
             sizes.append(image.size)
             shortcuts.append(measure_shortcuts(item, visible, image.size))
         if batch:
-            batch_scores, batch_maps = score_batch(scorer, np.stack(batch), with_maps=maps is not None)
+            batch_pixels = np.stack(batch)
+            outputs, inputs = scorer.model_outputs(batch_pixels), scale_pixels(batch_pixels)
+            batch_scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
             _check_finite(scorer, batch_scores, kept[-len(batch) :])
             scores.append(batch_scores)
+            components.append(score_components(inputs, outputs, scorer.score_rule.pooling))
             if maps is not None:
-                maps.append(batch_maps)
+                maps.append(anomaly_maps(scorer.score_rule, inputs, outputs))
         if progress is not None:
             progress(min(start + batch_size, len(items)), len(items))
     return ScoredImages(
@@ -193,17 +199,15 @@ def score_items(
         image_sizes=tuple(sizes),
         shortcuts=tuple(shortcuts),
         unreadable=tuple(unreadable),
+        components={name: np.concatenate([part[name] for part in components]) for name in (components or [{}])[0]},
     )
 
 
-def score_batch(scorer: Scorer, pixels: np.ndarray, *, with_maps: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images; (0, H, W) without maps."""
-    outputs = scorer.model_outputs(pixels)
-    inputs = scale_pixels(pixels)
+def score_batch(scorer: Scorer, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images."""
+    outputs, inputs = scorer.model_outputs(pixels), scale_pixels(pixels)
     scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
-    if with_maps:
-        return scores, anomaly_maps(scorer.score_rule, inputs, outputs)
-    return scores, np.empty((0, *pixels.shape[1:3]), np.float32)
+    return scores, anomaly_maps(scorer.score_rule, inputs, outputs)
 
 
 def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]) -> None:

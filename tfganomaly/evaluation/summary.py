@@ -35,6 +35,17 @@ def summary_lines(result: EvaluationResult, report: Path | None = None) -> list[
         ]
         lines += ["", *_table(["defect", "images", "AUROC", "missed", "best shortcut"], rows)]
     if result.image_auroc is not None:
+        rows = [
+            [words(name), figure(auroc), "decides" if name == result.deciding_score else ""]
+            for name, auroc in result.score_aurocs.items()
+        ]
+        if result.deciding_score not in result.score_aurocs:
+            rows.append([words(result.deciding_score), figure(result.image_auroc), "decides"])
+        lines += ["", *_table(["scores side by side", "AUROC", ""], rows, left_columns=(0, 2))]
+        if "feature_l2" not in result.score_aurocs:
+            lines.append(
+                "feature L2 and weighted sum need the discriminator: a run has it, an exported model does not."
+            )
         rows = [["this model", figure(result.image_auroc)]]
         rows += [[words(name), figure(baseline.auroc)] for name, baseline in result.shortcuts.items()]
         lines += ["", *_table(["shortcut baselines", "AUROC"], rows)]

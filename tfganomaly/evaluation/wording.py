@@ -26,8 +26,8 @@ def score_text(score: float) -> str:
 
 
 def words(name: str) -> str:
-    """Returns an identifier such as "mean_grey" as words."""
-    return name.replace("_", " ")
+    """Returns an identifier such as "mean_grey" as words, "latent_l2" as "latent L2"."""
+    return name.replace("_", " ").replace(" l1", " L1").replace(" l2", " L2")
 
 
 def count_of(number: int, noun: str) -> str:

@@ -46,8 +46,15 @@ class AnomalyModel(keras.Model):
         """Runs the model in inference mode.
 
         Returns:
-            `latent` and `reconstructed_latent` (B, h, w, nz) and `reconstruction` (B, H, W, C), float32.
+            `latent` and `reconstructed_latent` (B, h, w, nz) and `reconstruction` (B, H, W, C), float32; where there is
+            a discriminator that takes such images, also `feature_distance` (B,): mean((f(x) - f(x_hat))^2).
         """
+
+    def score_outputs(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        """As `infer`, or with `training` with batch norm by this batch, which moves its running statistics."""
+        if training:
+            raise NotImplementedError(f"{type(self).__name__} is scored in inference mode only.")
+        return self.infer(images)
 
     @abstractmethod
     def prepare_training(self, learning_rate: float, beta_1: float, seed: int, xla: bool) -> None:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfganomaly.models import losses, networks
+from tfganomaly.models.adam import PaperAdam
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.options import ModelOptions
 
@@ -90,7 +91,7 @@ class Ganomaly(AnomalyModel):
         """Compiles with Adam for both networks; betas (beta_1, 0.999), epsilon 1e-8 as in the authors' framework."""
 
         def adam(name: str) -> keras.optimizers.Optimizer:
-            return keras.optimizers.Adam(learning_rate, beta_1=beta_1, beta_2=0.999, epsilon=1e-8, name=name)
+            return PaperAdam(learning_rate, beta_1=beta_1, beta_2=0.999, epsilon=1e-8, name=name)
 
         self.compile(adam("generator_adam"), adam("discriminator_adam"), seed=seed, jit_compile=xla)
 
@@ -137,8 +138,16 @@ class Ganomaly(AnomalyModel):
         self.redraw_count.assign_add(1)
 
     def infer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The latents (B, 1, 1, nz) and the reconstruction (B, H, W, C), batch norm in inference mode."""
-        return self._encode_decode_encode(images, training=False)
+        """Latents (B, 1, 1, nz), reconstruction (B, H, W, C), feature distance (B,), batch norm in inference mode."""
+        return self.score_outputs(images, training=False)
+
+    def score_outputs(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        """What scores are made of; with `training` batch norm goes by this batch, and its running statistics move."""
+        outputs = self._encode_decode_encode(images, training)
+        _, feature = self.discriminator(images, training=training)
+        _, reconstructed_feature = self.discriminator(outputs["reconstruction"], training=training)
+        squares = tf.math.squared_difference(feature, reconstructed_feature)
+        return {**outputs, "feature_distance": tf.reduce_mean(squares, axis=[1, 2, 3])}
 
     def inference_graph(self) -> keras.Model:
         """The encoder-decoder-encoder as one flat graph of this model's own layers."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tfganomaly.models.layers import WholeMapConv2D, WholeMapConv2DTranspose
+
 LEAKY_RELU_SLOPE = 0.2
 INITIAL_STDDEV = 0.02
 # PyTorch's momentum 0.1 weighs the new value, Keras's the old one.
@@ -35,7 +37,7 @@ def encoder(
     """
     image = keras.Input((image_size, image_size, channels), name=f"{name}_image")
     feature = _encoder_stages(image, width, extra_layers, name)  # (B, 4, 4, 256)
-    latent = _conv(latent_size, f"{name}_latent", stride=1, padding="valid")(feature)  # (B, 1, 1, 100)
+    latent = _whole_map_conv(latent_size, f"{name}_latent")(feature)  # (B, 1, 1, 100)
     return keras.Model(image, latent, name=name)
 
 
@@ -49,7 +51,7 @@ def decoder(
     """
     latent = keras.Input((1, 1, latent_size), name=f"{name}_latent")
     size, filters = SMALLEST_MAP, width * image_size // (2 * SMALLEST_MAP)
-    tensor = _transposed_conv(filters, f"{name}_up{size}", stride=1, padding="valid")(latent)  # (B, 4, 4, 256)
+    tensor = _whole_map_transposed_conv(filters, f"{name}_up{size}")(latent)  # (B, 4, 4, 256)
     tensor = _norm_relu(tensor, f"{name}_up{size}")
     while size < image_size // 2:
         size, filters = size * 2, filters // 2
@@ -74,7 +76,7 @@ def discriminator(
     """
     image = keras.Input((image_size, image_size, channels), name=f"{name}_image")
     feature = _encoder_stages(image, width, extra_layers, name)  # (B, 4, 4, 256)
-    logit = _conv(1, f"{name}_logit", stride=1, padding="valid")(feature)  # (B, 1, 1, 1)
+    logit = _whole_map_conv(1, f"{name}_logit")(feature)  # (B, 1, 1, 1)
     logit = layers.Reshape((1,), name=f"{name}_flat_logit")(logit)
     return keras.Model(image, [logit, feature], name=name)
 
@@ -123,15 +125,27 @@ def _norm_relu(tensor: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.ReLU(name=f"{name}_relu")(_batch_norm(name)(tensor))
 
 
-def _conv(filters: int, name: str, kernel: int = 4, stride: int = 2, padding: str = "same") -> layers.Layer:
+def _conv(filters: int, name: str, kernel: int = 4, stride: int = 2) -> layers.Layer:
     return layers.Conv2D(
-        filters, kernel, stride, padding, use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
+        filters, kernel, stride, "same", use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
     )
 
 
-def _transposed_conv(filters: int, name: str, stride: int = 2, padding: str = "same") -> layers.Layer:
+def _transposed_conv(filters: int, name: str) -> layers.Layer:
     return layers.Conv2DTranspose(
-        filters, 4, stride, padding, use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
+        filters, 4, 2, "same", use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
+    )
+
+
+def _whole_map_conv(filters: int, name: str) -> layers.Layer:
+    return WholeMapConv2D(
+        filters, SMALLEST_MAP, 1, "valid", use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
+    )
+
+
+def _whole_map_transposed_conv(filters: int, name: str) -> layers.Layer:
+    return WholeMapConv2DTranspose(
+        filters, SMALLEST_MAP, 1, "valid", use_bias=False, kernel_initializer=_normal(), name=f"{name}_conv"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from edge_runtime.atomic_files import atomic_path
 from tfganomaly.errors import TrainingError
+from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.training.checkpoint import Checkpoints
 from tfganomaly.training.run_folder import RunFolder
 from tfganomaly.training.sample_sheet import sample_sheet
@@ -66,6 +67,19 @@ class StopAtNan(keras.callbacks.Callback):
                 f"good epoch is kept. Train anew with a smaller --learning-rate (half of it is a good try), and check "
                 f"the images for empty or damaged ones."
             )
+
+
+class MeasureEpoch(keras.callbacks.Callback):
+    """Adds figures of the caller to an epoch's losses; comes before `KeepHistory`, which writes them down."""
+
+    def __init__(self, measure: Callable[[AnomalyModel], Mapping[str, float]]) -> None:
+        super().__init__()
+        self.measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keras hands the same dictionary to the callbacks after this one."""
+        if logs is not None:
+            logs.update(self.measure(self.model))
 
 
 class KeepHistory(keras.callbacks.Callback):

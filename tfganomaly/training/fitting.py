@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks
 from tfganomaly.training.checkpoint import Checkpoints
+from tfganomaly.training.memory import keep_freed_memory
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 
@@ -24,6 +26,7 @@ def fit(
     train_pixels: np.ndarray,
     validation_pixels: np.ndarray,
     observer: TrainingObserver,
+    after_epoch: Callable[[AnomalyModel], Mapping[str, float]] | None = None,
 ) -> AnomalyModel:
     """Trains from the folder's newest checkpoint, or from the start, to the last epoch.
 
@@ -33,6 +36,7 @@ def fit(
         train_pixels: Good images, uint8 (N, H, W, C).
         validation_pixels: Held-back good images, uint8 (M, H, W, C).
         observer: Hears of progress.
+        after_epoch: Called with the model after each epoch; its figures join the losses in the history.
 
     Returns:
         The trained model; with early stopping, at its best epoch.
@@ -41,6 +45,7 @@ def fit(
         TrainingError: A loss became NaN.
         RunError: The checkpoint is damaged.
     """
+    keep_freed_memory()
     options = config.training
     batch_size = min(options.batch_size, len(train_pixels))
     keras.utils.set_random_seed(options.seed)
@@ -62,6 +67,7 @@ def fit(
             verbose=0,
             callbacks=[
                 callbacks.StopAtNan(),
+                *([callbacks.MeasureEpoch(after_epoch)] if after_epoch else []),
                 callbacks.KeepHistory(folder, checkpoints, history, options.early_stop_patience > 0),
                 callbacks.StopEarly(history, options.early_stop_patience),
                 callbacks.SaveSamples(folder, _first_images(validation_pixels)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -31,6 +32,11 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
+def machine() -> dict[str, str | int | None]:
+    """Processor, cores and system: on another processor a result may differ in its last bits, and so in its course."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()}
+
+
 def git_revision() -> str | None:
     """The git revision of the tree that this package runs from, `+changes` if it is modified; None elsewhere."""
     root = Path(__file__).resolve().parents[2]
@@ -40,6 +46,13 @@ def git_revision() -> str | None:
     if revision is None:
         return None
     return revision + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

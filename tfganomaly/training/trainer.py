@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,14 @@ from tfganomaly.errors import OptionError, RunError, TrainingError
 from tfganomaly.evaluation.calibrate import calibrate_scorer
 from tfganomaly.options import resolve_options
 from tfganomaly.quiet_tensorflow import import_quietly
+from tfganomaly.score_choice import choose_score
 from tfganomaly.training.observer import TrainingObserver
-from tfganomaly.training.provenance import git_revision, installed_versions
+from tfganomaly.training.provenance import git_revision, installed_versions, machine
 from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
+
+if TYPE_CHECKING:
+    from tfganomaly.models.contract import AnomalyModel
 
 # Above this many bytes of pixels the images are kept in a file beside the checkpoints and read from there.
 LARGEST_CACHE_IN_MEMORY = 2**30
@@ -78,6 +82,7 @@ def train(
     archive: Path | None = None,
     resume: bool = False,
     observer: TrainingObserver | None = None,
+    after_epoch: Callable[[AnomalyModel], Mapping[str, float]] | None = None,
 ) -> TrainingSummary:
     """Trains a model on good images and calibrates its threshold on held-back ones.
 
@@ -89,6 +94,7 @@ def train(
         archive: A local file for a named data set.
         resume: Go on with the run in this folder.
         observer: Hears of progress.
+        after_epoch: Called with the model after each epoch; its figures join the losses in the run's history.
 
     Raises:
         TfganomalyError: Its subclasses, for options, data, run folder and a training that went wrong; whatever was
@@ -115,6 +121,7 @@ def train(
     manifest = {
         "status": "training",
         "versions": installed_versions(),
+        "machine": machine(),
         "git_revision": git_revision(),
         "seed": config.training.seed,
         "data_fingerprint": fingerprint(train_images.items),
@@ -130,7 +137,7 @@ def train(
     import_quietly()  # only now: whatever is wrong with options, data or folder has been said without the wait
     from tfganomaly.training.fitting import fit, without_optimizers
 
-    model = fit(folder, config, train_images.pixels, validation_images.pixels, observer)
+    model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
     calibration = calibrate_scorer(TrainedRun(folder.path), validation_images.pixels, config.training.false_alarm_rate)
     folder.write_calibration(calibration)
@@ -161,16 +168,17 @@ def _new_config(
     )
     if model.channels is None:
         model = dataclasses.replace(model, channels=count_channels(dataset.train))
-    config = RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, ScoreRule())
+    rule = choose_score(training.score, ScoreRule())
+    config = RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, rule)
     return config, dataset
 
 
 def _resumed_config(folder: RunFolder, source: str, recipe: str, given: Mapping[str, Any]) -> RunConfig:
-    """The run's own configuration; of the options given again only more epochs may differ."""
+    """The run's own configuration; of the options given again only the epochs and the deciding score may differ."""
     config = folder.read_config()
     recorded = {**dataclasses.asdict(config.training), **dataclasses.asdict(config.model)}
     for name, value in {**given, "recipe": recipe}.items():
-        if value is not None and value != recorded[name] and name != "epochs":
+        if value is not None and value != recorded[name] and name not in ("epochs", "score"):
             flag = "--" + name.replace("_", "-")
             raise OptionError(
                 f"{flag} is {value}, but the run '{folder.path}' was begun with {recorded[name]}. Leave it out, or "
@@ -181,10 +189,12 @@ def _resumed_config(folder: RunFolder, source: str, recipe: str, given: Mapping[
             f"the run '{folder.path}' was begun with the data '{config.data_source}', not '{source}'. Name the same "
             f"data, or train into a new folder."
         )
-    epochs = given.get("epochs")
-    if epochs is None or epochs == config.training.epochs:
+    changed = {name: given[name] for name in ("epochs", "score") if given.get(name) is not None}
+    training = dataclasses.replace(config.training, **changed)
+    if training == config.training:
         return config
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+    rule = choose_score(changed.get("score"), config.score_rule)
+    config = dataclasses.replace(config, training=training, score_rule=rule)
     folder.rewrite_config(config)
     return config
 

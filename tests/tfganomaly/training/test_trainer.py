@@ -61,6 +61,10 @@ def test_a_run_holds_what_is_promised(finished):
     assert manifest["status"] == "finished"
     assert (manifest["num_train"], manifest["num_validation"], manifest["epochs"]) == (32, 8, 3)
     assert len(manifest["data_fingerprint"]) == 64
+    assert manifest["seed"] == 0
+    assert manifest["machine"]["processor"]
+    assert manifest["machine"]["cores"] >= 1
+    assert manifest["git_revision"] is None or len(manifest["git_revision"].removesuffix("+changes")) == 40
     assert {"tensorflow", "keras", "numpy", "tfganomaly"} <= set(manifest["versions"])
     assert len(list(folder.samples.glob("epoch-*.png"))) == 3
     assert list(folder.tensorboard.rglob("events.out.*"))

@@ -1,0 +1,1 @@
+"""The paper's experiment in one command: `experiment.reproduce` tells the story."""
