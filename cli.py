@@ -29,8 +29,6 @@ from tfganomaly.terminal import (
 if TYPE_CHECKING:
     from edge_runtime.detector import AnomalyDetector
     from edge_runtime.interpreter import BackendLoader
-    from edge_runtime.sinks.options import SinkOptions
-    from edge_runtime.sinks.sink import Controls, Sink
     from edge_runtime.sources.source import Source
     from edge_runtime.watching.session import WatchSession
     from tfganomaly.data.items import InspectionDataset
@@ -200,7 +198,7 @@ def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
     from export.options import ExportOptions
     from export.pipeline import export_run
 
-    options = ExportOptions(**{name: value for name, value in given.items() if value is not None})
+    options = given_options(ExportOptions, given)
     with stage_progress() as progress:
         result = export_run(run, output, options, data_source=data, progress=progress)
     click.echo(result.text())
@@ -288,8 +286,8 @@ def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, th
     Example:
       tfganomaly calibrate parts.tflite good_on_the_line/ --false-alarm-rate 0.005
     """
-    from edge_runtime.detector import calibrate_artefact
     from edge_runtime.image_files import find_images
+    from edge_runtime.recalibration import calibrate_artefact
     from edge_runtime.text_output import calibration_text
 
     images = find_images(good_folder)
@@ -492,18 +490,9 @@ def reproduce(
     from tfganomaly.reproduction.summary import summary_lines
 
     folder = run or Path(f"reproduce_{collection}")
-    given_here: dict[str, Any] = {"seeds": seeds, "protocol": protocol}
-    chosen = {name: value for name, value in given_here.items() if value is not None}
+    options = given_options(ReproductionOptions, {"seeds": seeds, "protocol": protocol})
     with ReproductionConsole() as observer:
-        records = run_experiment(
-            collection,
-            folder,
-            abnormal,
-            ReproductionOptions(**chosen),
-            given,
-            archive=archive,
-            observer=observer,
-        )
+        records = run_experiment(collection, folder, abnormal, options, given, archive=archive, observer=observer)
     click.echo("\n".join(summary_lines(records, folder)))
 
 
@@ -541,19 +530,15 @@ def _watch_session(
 
     from edge_runtime.detector import AnomalyDetector
     from edge_runtime.sinks.options import SinkOptions
+    from edge_runtime.sinks.parsing import open_sink
     from edge_runtime.watching.options import WatchOptions
     from edge_runtime.watching.session import WatchSession
 
-    openers = [partial(_open_sink, sink, given_options(SinkOptions, given)) for sink in sinks]
+    sink_options = given_options(SinkOptions, given)
+    openers = [partial(open_sink, sink, sink_options) for sink in sinks]
     load = partial(AnomalyDetector, num_threads=threads, backend_loader=_backend_loader(given))
     options = given_options(WatchOptions, given)
     return WatchSession(model, source, options, load, openers, outlives_source=outlives_source)
-
-
-def _open_sink(specification: str, options: SinkOptions, controls: Controls) -> Sink:
-    from edge_runtime.sinks.parsing import open_sink
-
-    return open_sink(specification, options, controls)
 
 
 def _backend_loader(given: dict[str, Any]) -> BackendLoader:

@@ -6,9 +6,9 @@ from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
-from edge_runtime.detector import ArtefactCalibration
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
+from edge_runtime.recalibration import ArtefactCalibration
 
 INSPECTION_HEADER = "verdict     score         normalised  ms        image"
 

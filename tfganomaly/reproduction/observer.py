@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tfganomaly.reproduction.records import LAST, Record, score_names
-from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.observer import BarsOnConsole, TrainingObserver
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,14 +31,12 @@ class ReproductionObserver(TrainingObserver):
         """A training is done; one record a score."""
 
 
-class ReproductionConsole(ReproductionObserver):
+class ReproductionConsole(ReproductionObserver, BarsOnConsole):
     """Shows a growing table over a progress bar on standard error; where that is no terminal, plain lines."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress
 
-        self._console = Console(file=sys.stderr, highlight=False)
         self._records: list[Record] = []
         self._pair, self._num_pairs = "", 0
         table_of = self._table
@@ -50,30 +46,8 @@ class ReproductionConsole(ReproductionObserver):
                 yield table_of()
                 yield self.make_tasks_table(self.tasks)
 
-        self._progress = TableOverBars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[details]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        super().__init__(TableOverBars, transient=True)
         self._task = self._progress.add_task("training", total=None, details="")
-
-    def __enter__(self) -> ReproductionConsole:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def message(self, text: str) -> None:
-        """Prints the line above the table."""
-        self._console.print(text, markup=False, soft_wrap=True)
 
     def begin(self, finished: Sequence[Record], num_pairs: int) -> None:
         """Shows what is there already."""

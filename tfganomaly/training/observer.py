@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from tfganomaly.training.callbacks import TrainingProgress
+
+Observer = TypeVar("Observer", bound="BarsOnConsole")
 
 
 class TrainingObserver:
@@ -23,15 +27,20 @@ class TrainingObserver:
         """A step or an epoch is done."""
 
 
-class ConsoleObserver(TrainingObserver):
-    """Shows progress bars on standard error, and plain lines, one an epoch, where that is not a terminal."""
+class BarsOnConsole(TrainingObserver):
+    """Progress bars on standard error, and plain lines above them; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        bars_type: The class of the bars, a `rich.progress.Progress`; None: that one itself.
+        transient: Whether the bars are taken away at the end.
+    """
+
+    def __init__(self, bars_type: type[Progress] | None = None, transient: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = Console(file=sys.stderr, highlight=False)
-        self._progress = Progress(
+        self._progress = (bars_type or Progress)(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -39,11 +48,10 @@ class ConsoleObserver(TrainingObserver):
             TextColumn("{task.fields[details]}"),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=transient,
         )
-        self._reading = self._progress.add_task("reading images", total=None, details="", visible=False)
-        self._training = self._progress.add_task("training", total=None, details="", visible=False)
 
-    def __enter__(self) -> ConsoleObserver:
+    def __enter__(self: Observer) -> Observer:
         self._progress.start()
         return self
 
@@ -55,6 +63,15 @@ class ConsoleObserver(TrainingObserver):
     def message(self, text: str) -> None:
         """Prints the line above the bars."""
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+class ConsoleObserver(BarsOnConsole):
+    """Shows progress bars on standard error, and plain lines, one an epoch, where that is not a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading = self._progress.add_task("reading images", total=None, details="", visible=False)
+        self._training = self._progress.add_task("training", total=None, details="", visible=False)
 
     def reading_images(self, done: int, total: int) -> None:
         """Moves the first bar."""
