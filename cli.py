@@ -94,14 +94,13 @@ def main(debug: bool) -> None:
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default=DEFAULT_RECIPE,
-    show_default=True,
-    help="The set of defaults to start from.",
+    help="The set of defaults to start from: inspection for parts and surfaces, paper for GANomaly as published."
+    f"  [default: {DEFAULT_RECIPE}]",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --run after a stop; options need not be repeated.")
 @archive_option
 @options_from("tfganomaly.options:ModelOptions", "tfganomaly.options:TrainingOptions", without=("recipe",))
-def train(data: str, run: Path, recipe: str, resume: bool, archive: Path | None, **given: Any) -> None:
+def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path | None, **given: Any) -> None:
     """Train a model on images of good parts.
 
     DATA is a folder of good images; or a folder in MVTec layout (train/good, test/good, test/DEFECT,
@@ -113,7 +112,7 @@ def train(data: str, run: Path, recipe: str, resume: bool, archive: Path | None,
 
     \b
     Example:
-      tfganomaly train photos/good --run runs/parts --image-size 64 --epochs 30
+      tfganomaly train photos/good --run runs/parts
     """
     from tfganomaly.extras import require_extra
 

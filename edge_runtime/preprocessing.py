@@ -14,11 +14,15 @@ from edge_runtime.image_reading import MAX_IMAGE_PIXELS, ImageSource, image_name
 from edge_runtime.stored_fields import StoredFields
 
 __all__ = [
+    "CONTRAST_RULES",
+    "LEAST_SPREAD",
     "MAX_IMAGE_PIXELS",
+    "NORMALISED_SPREAD",
     "PIXEL_RANGE",
     "RESIZE_RULES",
     "ImageSource",
     "Preprocessing",
+    "adjust_contrast",
     "image_name",
     "prepare_image",
     "read_image",
@@ -27,7 +31,13 @@ __all__ = [
 ]
 
 RESIZE_RULES = ("stretch", "letterbox", "crop")
+CONTRAST_RULES = ("as_is", "normalised")
 PIXEL_RANGE = (-1.0, 1.0)
+
+NORMALISED_SPREAD = 0.4
+"""Standard deviation of an image of normalised contrast, in [-1, 1]: two and a half deviations fit on either side."""
+LEAST_SPREAD = 8 / 127.5
+"""An image whose deviation is less, 8 of 255 grey levels, is stretched no further: it would become noise."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Preprocessing:
             "letterbox": the whole picture with its aspect ratio, centred; the rest is filled by repeating its
             border pixels, so that no artificial edge appears.
             "crop": the largest centred part with the model's aspect ratio, as the authors of GANomaly do.
+        contrast_rule: "as_is"; or "normalised": every picture is brought to the same mean and spread, so that lamp
+            and exposure do not count.
 
     Raises:
         MetadataError: A value is out of its range.
@@ -52,6 +64,7 @@ class Preprocessing:
     width: int
     channels: int
     resize_rule: str = "stretch"
+    contrast_rule: str = "as_is"
 
     def __post_init__(self) -> None:
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
@@ -63,6 +76,10 @@ class Preprocessing:
         if self.resize_rule not in RESIZE_RULES:
             raise MetadataError(
                 f"The resize rule is '{self.resize_rule}'; one of {', '.join(RESIZE_RULES)} was expected."
+            )
+        if self.contrast_rule not in CONTRAST_RULES:
+            raise MetadataError(
+                f"The contrast rule is '{self.contrast_rule}'; one of {', '.join(CONTRAST_RULES)} was expected."
             )
 
     @property
@@ -97,6 +114,7 @@ class Preprocessing:
             "width": self.width,
             "channels": self.channels,
             "resize_rule": self.resize_rule,
+            "contrast_rule": self.contrast_rule,
             "pixel_range": list(PIXEL_RANGE),
         }
 
@@ -115,6 +133,7 @@ class Preprocessing:
             width=fields.integer("width"),
             channels=fields.integer("channels"),
             resize_rule=fields.text("resize_rule"),
+            contrast_rule=fields.text("contrast_rule") if "contrast_rule" in fields else "as_is",
         )
 
 
@@ -135,16 +154,43 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
         ImageError: The picture cannot be read; the text names it.
     """
     if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == preprocessing.input_shape:
-        return source.copy()  # as it is; on a small model the detour through Pillow costs more than the rest
-    image = read_image(source)
-    if preprocessing.channels == 1 and image.mode != "L":
-        image = image.convert("L")
-    pixels = _resized(image, preprocessing)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, np.newaxis]
-    if pixels.shape[2] != preprocessing.channels:
-        pixels = np.repeat(pixels, preprocessing.channels, axis=2)
-    return pixels
+        pixels = source.copy()  # on a small model the detour through Pillow costs more than the rest
+    else:
+        image = read_image(source)
+        if preprocessing.channels == 1 and image.mode != "L":
+            image = image.convert("L")
+        pixels = _resized(image, preprocessing)
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, np.newaxis]
+        if pixels.shape[2] != preprocessing.channels:
+            pixels = np.repeat(pixels, preprocessing.channels, axis=2)
+    return adjust_contrast(pixels, preprocessing)
+
+
+def adjust_contrast(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Apply the contrast rule to a picture of the model's size, uint8 (H, W, C); the last step of `prepare_image`."""
+    return normalise_contrast(pixels) if preprocessing.contrast_rule == "normalised" else pixels
+
+
+def normalise_contrast(pixels: np.ndarray) -> np.ndarray:
+    """Bring a picture to mean 127.5 and a standard deviation of 51 grey levels, all channels alike.
+
+    Lamp and exposure then do not count, what stands out of the picture does. Colours keep their relation: mean and
+    spread are those of all channels together. A picture with a spread below 8 grey levels is stretched as if it had
+    8. What falls outside 0 .. 255 is clipped.
+
+    Args:
+        pixels: uint8 (H, W, C).
+
+    Returns:
+        uint8 (H, W, C).
+    """
+    counts = np.bincount(pixels.reshape(-1), minlength=256)  # of 256 levels: cheaper than floats of every pixel
+    levels = np.arange(256) / 127.5 - 1
+    mean = counts @ levels / pixels.size
+    spread = float(np.sqrt(counts @ np.square(levels - mean) / pixels.size))
+    scaled = (levels - mean) * (NORMALISED_SPREAD / max(spread, LEAST_SPREAD))
+    return unscale_pixels(scaled)[pixels]
 
 
 def scale_pixels(pixels: np.ndarray) -> np.ndarray:

@@ -59,9 +59,20 @@ class ModelOutputs:
         )
 
 
+TOP_SHARE = 0.01
+
+
+def top_mean(distances: np.ndarray) -> np.ndarray:
+    """Return the mean of the largest hundredth of the windows' distances, at least of one: (B, h, w) to (B,)."""
+    flat = distances.reshape(len(distances), -1)
+    count = max(1, round(flat.shape[1] * TOP_SHARE))
+    return np.sort(flat, axis=1)[:, -count:].mean(axis=1)
+
+
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda distances: distances.reshape(len(distances), -1).mean(axis=1),
     "max": lambda distances: distances.reshape(len(distances), -1).max(axis=1),
+    "top": top_mean,
 }
 """How the distances of the windows, (B, h, w), become one number an image, (B,)."""
 
@@ -112,7 +123,7 @@ class ScoreRule:
 
     Attributes:
         components: Weight by name of a component (see `COMPONENTS`); the score is the weighted sum.
-        pooling: "mean" or "max" of the windows' distances.
+        pooling: "mean", "max" or "top" (mean of the largest hundredth) of the windows' distances.
         map_source: "reconstruction" (difference of the pixels) or "latent" (distance of the windows).
 
     Raises:
@@ -185,7 +196,7 @@ def score_components(inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "
     Args:
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
-        pooling: "mean" or "max" over the windows.
+        pooling: A key of `POOLINGS`.
 
     Returns:
         float32 (B,) by name. What needs a reconstruction or a discriminator is left out when there is none. Where there
@@ -289,11 +300,11 @@ def _upsample_windows(distances: np.ndarray, height: int, width: int) -> np.ndar
 def _interpolation_weights(windows: int, size_px: int) -> np.ndarray:
     """Return (size_px, windows) weights that interpolate linearly between the windows' centres.
 
-    GANomaly's encoder ends in a 4 x 4 convolution without padding, so n windows along a side of `size_px`
-    pixels stand size_px / (n + 3) pixels apart and each is four times as wide.
+    The windows stand side by side and together cover the image, so n of them along a side of `size_px` pixels are
+    size_px / n pixels apart, the first one half of that from the border.
     """
-    stride_px = size_px / (windows + 3)
-    centres_px = np.arange(windows) * stride_px + 2 * stride_px
+    stride_px = size_px / windows
+    centres_px = (np.arange(windows) + 0.5) * stride_px
     pixels_px = np.arange(size_px) + 0.5
     position = np.clip((pixels_px - centres_px[0]) / stride_px, 0, windows - 1)
     return np.clip(1 - np.abs(position[:, np.newaxis] - np.arange(windows)), 0, None)

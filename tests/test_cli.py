@@ -16,7 +16,7 @@ from cli import main
 from tfganomaly.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ("--generator-width=4", "--discriminator-width=4", "--latent-size=8", "--batch-size=8", "--no-xla")
+TINY = ("--recipe=paper", "--generator-width=4", "--discriminator-width=4", "--latent-size=8", "--batch-size=8", "--no-xla")
 
 
 def invoke(*arguments):
@@ -311,7 +311,7 @@ def test_bad_training_input_is_one_line_and_makes_no_run(good_folder, tmp_path):
     assert_one_line_error(invoke("train", empty, "--run", run), "empty")
     assert_one_line_error(invoke("train", tmp_path / "missing", "--run", run), "missing")
     assert_one_line_error(invoke("train", "mnist:12", "--run", run), "12")
-    assert_one_line_error(invoke("train", good_folder, "--run", run, "--image-size", "48"), "power of two")
+    assert_one_line_error(invoke("train", good_folder, "--run", run, "--image-size", "48"), "multiple of 32")
     assert_one_line_error(invoke("train", good_folder, "--run", run, "--epochs", "0"), "--epochs")
     assert_one_line_error(invoke("train", good_folder, "--run", run, "--resume"), "run folder")
     assert not run.exists()

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.option_declaration import check_options, option
+from edge_runtime.preprocessing import CONTRAST_RULES, RESIZE_RULES
 from tfganomaly.errors import OptionError
 
 SMALLEST_IMAGE_SIZE_PX = 32
-MODEL_NAMES = ("ganomaly",)
+MODEL_NAMES = ("ganomaly", "window_ganomaly")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ModelOptions:
 
     image_size: int = option(
         32,
-        "Side of the square model input in pixels: a power of two, 32 or more.",
+        "Side of the square model input in pixels: a multiple of 32; for the paper's model a power of two.",
         minimum=SMALLEST_IMAGE_SIZE_PX,
     )
     channels: int | None = option(
@@ -43,10 +44,10 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.image_size & (self.image_size - 1):
+        if self.image_size % SMALLEST_IMAGE_SIZE_PX:
             raise OptionError(
-                f"--image-size is {self.image_size}; expected a power of two from {SMALLEST_IMAGE_SIZE_PX} "
-                f"(32, 64, 128, ...): every stage halves the image."
+                f"--image-size is {self.image_size}; expected a multiple of {SMALLEST_IMAGE_SIZE_PX}: stages halve the "
+                f"image up to five times."
             )
         if self.channels not in (None, 1, 3):
             raise OptionError(f"--channels is {self.channels}; expected 1 (grey) or 3 (RGB).")
@@ -59,17 +60,25 @@ class TrainingOptions:
     """What decides how a model is trained; `config.json` of a run holds these and the model's."""
 
     model: str = option("ganomaly", "Which model to train.", choices=MODEL_NAMES)
-    recipe: str = option("paper", "The set of defaults to start from.", choices=("paper",))
-    epochs: int = option(15, "Passes over the training images.", minimum=1)
+    recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper"))
+    epochs: int = option(15, "Passes over the training images, or rounds of --steps-per-epoch.", minimum=1)
+    steps_per_epoch: int | None = option(
+        None, "Steps an epoch, however many images there are; one pass over them when not given.", minimum=1, value_type=int
+    )
     batch_size: int = option(64, "Images a step; the last partial batch is dropped.", minimum=1)
-    learning_rate: float = option(2e-4, "Adam's step size, both networks.", minimum=0)
-    beta_1: float = option(0.5, "Adam's first decay rate, both networks.", minimum=0, maximum=0.9999)
+    learning_rate: float = option(2e-4, "Adam's step size, all networks.", minimum=0)
+    beta_1: float = option(0.5, "Adam's first decay rate, all networks.", minimum=0, maximum=0.9999)
     seed: int = option(0, "Seed of the split, the weights and the order of images.", minimum=0)
     resize_rule: str = option(
         "stretch",
         "How an image becomes square: stretch it, letterbox (keep the aspect ratio, fill the border) or crop "
         "(shorter side to size, then the centre, as the paper's authors do).",
-        choices=("stretch", "letterbox", "crop"),
+        choices=RESIZE_RULES,
+    )
+    contrast_rule: str = option(
+        "as_is",
+        "normalised brings every image to the same mean and spread, so that lamp and exposure do not count.",
+        choices=CONTRAST_RULES,
     )
     validation_fraction: float = option(
         0.1,
@@ -88,8 +97,8 @@ class TrainingOptions:
     )
     early_stop_patience: int = option(
         0,
-        "Stop when the loss on held-back good images has not improved for so many epochs, and keep the best "
-        "weights; 0 trains all epochs.",
+        "Stop when what is measured on held-back good images has not improved for so many epochs, and keep the best "
+        "weights; 0 trains all epochs and keeps the last.",
         minimum=0,
     )
     score: str | None = option(
@@ -106,8 +115,25 @@ class TrainingOptions:
 
 
 # A recipe is what it changes in the defaults above.
-RECIPES: Mapping[str, Mapping[str, Any]] = {"paper": {}}
-DEFAULT_RECIPE = "paper"
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "inspection": {
+        "model": "window_ganomaly",
+        "image_size": 256,
+        "latent_size": 64,
+        "generator_width": 16,
+        "contextual_loss_weight": 10.0,
+        "epochs": 24,
+        "steps_per_epoch": 100,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "beta_1": 0.9,
+        "resize_rule": "letterbox",
+        "contrast_rule": "normalised",
+        "xla": False,
+    },
+    "paper": {},
+}
+DEFAULT_RECIPE = "inspection"
 
 
 def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOptions, ModelOptions]:
@@ -130,4 +156,10 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
         groups.append({name: values.pop(name) for name in list(values) if name in names})
     if values:
         raise OptionError(f"unknown option {', '.join(sorted(values))}; see `tfganomaly train --help`.")
-    return TrainingOptions(**groups[0]), ModelOptions(**groups[1])
+    training, model = TrainingOptions(**groups[0]), ModelOptions(**groups[1])
+    if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
+        raise OptionError(
+            f"--image-size is {model.image_size}; the paper's model expects a power of two from "
+            f"{SMALLEST_IMAGE_SIZE_PX} (32, 64, 128, ...): every stage halves the image."
+        )
+    return training, model

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from edge_runtime.errors import MetadataError
 from edge_runtime.scoring import COMPONENTS, WEIGHTED_SUM, ScoreRule
 from tfganomaly.errors import OptionError
+
+
+USUAL_SCORE_RULES: Mapping[str, ScoreRule] = {
+    "ganomaly": ScoreRule(),
+    "window_ganomaly": ScoreRule(pooling="top", map_source="latent"),
+}
+"""How the score of each model is made when the user asks for nothing else; known without TensorFlow."""
 
 
 def choose_score(text: str | None, usual: ScoreRule) -> ScoreRule:

@@ -84,10 +84,12 @@ def options_from(*groups: str, without: tuple[str, ...] = ()) -> Callable[[Comma
 
     def add_flags(command: Command) -> Command:
         for group in reversed(groups):
-            module, name = group.split(":")
-            for field in reversed(dataclasses.fields(getattr(import_module(module), name))):
+            module_name, name = group.split(":")
+            module = import_module(module_name)
+            recipes = getattr(module, "RECIPES", {})
+            for field in reversed(dataclasses.fields(getattr(module, name))):
                 if field.name not in without:
-                    command = _flag(field)(command)
+                    command = _flag(field, _recipe_defaults(field.name, recipes))(command)
         return command
 
     return add_flags
@@ -99,17 +101,25 @@ def given_options(group: type[Options], given: Mapping[str, Any]) -> Options:
     return group(**{name: value for name, value in given.items() if name in names and value is not None})
 
 
-def _flag(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
+def _recipe_defaults(name: str, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What each recipe sets an option to, of those that do."""
+    return {recipe: values[name] for recipe, values in recipes.items() if name in values}
+
+
+def _flag(field: dataclasses.Field[Any], recipe_defaults: Mapping[str, Any]) -> Callable[[Command], Command]:
     declared = field.metadata
     flag = "--" + field.name.replace("_", "-")
+
+    def shown(value: Any) -> str:
+        if declared["type"] is bool:
+            return flag[2:] if value else f"no-{flag[2:]}"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    defaults = [shown(field.default)] if field.default is not None else []
+    defaults += [f"{shown(value)} in {recipe}" for recipe, value in recipe_defaults.items()]
+    text = declared["help"] + (f"  [default: {', '.join(defaults)}]" if defaults else "")
     if declared["type"] is bool:
-        default = flag if field.default else f"--no-{flag[2:]}"
-        text = f"{declared['help']}  [default: {default[2:]}]"
         return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=None, help=text)
-    text = declared["help"]
-    if field.default is not None:
-        shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-        text += f"  [default: {shown}]"
     kind = click.Choice(declared["choices"]) if declared["choices"] else declared["type"]
     return click.option(flag, field.name, type=kind, default=None, help=text)
 

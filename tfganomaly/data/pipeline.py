@@ -10,7 +10,9 @@ import tensorflow as tf
 MOST_VALIDATION_IMAGES = 1024
 
 
-def training_batches(pixels: np.ndarray, batch_size: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
+def training_batches(
+    pixels: np.ndarray, batch_size: int, seed: int, steps_per_epoch: int, first_epoch: int = 0
+) -> tf.data.Dataset:
     """An endless stream of shuffled batches, the last partial batch of each epoch dropped.
 
     The order of epoch k depends on the seed and k alone, so a training resumed at epoch k sees what an
@@ -20,24 +22,31 @@ def training_batches(pixels: np.ndarray, batch_size: int, seed: int, first_epoch
         pixels: uint8 (N, H, W, C), an array or a memory map; only a batch at a time is copied.
         batch_size: At most N.
         seed: Decides the order together with the epoch.
+        steps_per_epoch: Batches an epoch; more than one pass holds goes round by round through all images.
         first_epoch: The epoch to begin with, counted from 0.
 
     Returns:
         A dataset of float32 (batch_size, H, W, C) in [-1, 1].
     """
-    steps = len(pixels) // batch_size
 
     def batches() -> Iterator[np.ndarray]:
         epoch = first_epoch
         while True:
-            order = np.random.default_rng([seed, epoch]).permutation(len(pixels))
-            for step in range(steps):
+            rng = np.random.default_rng([seed, epoch])
+            order = equally_often(len(pixels), steps_per_epoch * batch_size, rng)
+            for step in range(steps_per_epoch):
                 yield pixels[order[step * batch_size : (step + 1) * batch_size]]
             epoch += 1
 
     signature = tf.TensorSpec((batch_size, *pixels.shape[1:]), tf.uint8)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.map(scale_pixels_in_graph).prefetch(2)
+
+
+def equally_often(num_images: int, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices (num_draws,) in random order, round by round through all images."""
+    rounds = -(-num_draws // num_images)
+    return np.concatenate([rng.permutation(num_images) for _ in range(rounds)])[:num_draws]
 
 
 def validation_batches(pixels: np.ndarray, batch_size: int) -> tf.data.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, overload
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from edge_runtime.atomic_files import output_error
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError, TfganomalyError
-from edge_runtime.preprocessing import Preprocessing, prepare_image, read_image, scale_pixels
+from edge_runtime.preprocessing import Preprocessing, adjust_contrast, prepare_image, read_image, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores, score_components
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.projection import picture_part
@@ -175,9 +175,9 @@ def score_items(
             except ImageError as error:
                 unreadable.append((item.name, str(error)))
                 continue
-            pixels = prepare_image(image, scorer.preprocessing)
-            visible = pixels[picture_part(scorer.preprocessing, image.size)]
-            batch.append(pixels)
+            as_photographed = prepare_image(image, replace(scorer.preprocessing, contrast_rule="as_is"))
+            visible = as_photographed[picture_part(scorer.preprocessing, image.size)]
+            batch.append(adjust_contrast(as_photographed, scorer.preprocessing))
             kept.append(item)
             sizes.append(image.size)
             shortcuts.append(measure_shortcuts(item, visible, image.size))

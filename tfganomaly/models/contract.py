@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+from tfganomaly.data.pipeline import training_batches, validation_batches
 from tfganomaly.errors import NotExportableError
 from tfganomaly.options import ModelOptions
 
@@ -24,9 +25,11 @@ class AnomalyModel(keras.Model):
     Attributes:
         options: The options that the model was built from, with `channels` decided.
         score_rule: How its outputs become a score unless the user asks for another.
+        monitored_loss: What of an epoch's figures chooses the best epoch; lower is better, no label is needed.
     """
 
     score_rule = ScoreRule()
+    monitored_loss = "val_generator_loss"
 
     def __init__(self, options: ModelOptions, **keras_arguments: Any) -> None:
         super().__init__(**keras_arguments)
@@ -57,7 +60,7 @@ class AnomalyModel(keras.Model):
         return self.infer(images)
 
     @abstractmethod
-    def prepare_training(self, learning_rate: float, beta_1: float, seed: int, xla: bool) -> None:
+    def prepare_training(self, learning_rate: float, beta_1: float, seed: int, xla: bool, steps: int) -> None:
         """Compiles the model with the optimizers that its recipe names.
 
         Args:
@@ -65,7 +68,26 @@ class AnomalyModel(keras.Model):
             beta_1: First decay rate of every optimizer.
             seed: Seed of whatever the training step draws.
             xla: Whether XLA compiles the training step.
+            steps: Steps of the whole training, for step sizes that change on the way.
         """
+
+    def training_batches(
+        self, pixels: np.ndarray, batch_size: int, seed: int, steps_per_epoch: int, first_epoch: int = 0
+    ) -> tf.data.Dataset:
+        """What `train_step` is fed with: an endless stream in which epoch k depends on the seed and k alone.
+
+        Args:
+            pixels: Good images, uint8 (N, H, W, C), an array or a memory map.
+            batch_size: Images a step.
+            seed: Decides the order together with the epoch.
+            steps_per_epoch: Batches an epoch.
+            first_epoch: The epoch to begin with, counted from 0.
+        """
+        return training_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch)
+
+    def validation_batches(self, pixels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
+        """What `test_step` is fed with after each epoch, the same each time; `pixels` are held-back good images."""
+        return validation_batches(pixels, batch_size)
 
     def inference_graph(self) -> keras.Model:
         """Returns the flat functional graph that export lowers.

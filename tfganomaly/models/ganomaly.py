@@ -87,7 +87,7 @@ class Ganomaly(AnomalyModel):
         generator_optimizer.build(self.generator_variables)
         discriminator_optimizer.build(self.discriminator.trainable_variables)
 
-    def prepare_training(self, learning_rate: float, beta_1: float, seed: int, xla: bool) -> None:
+    def prepare_training(self, learning_rate: float, beta_1: float, seed: int, xla: bool, steps: int) -> None:
         """Compiles with Adam for both networks; betas (beta_1, 0.999), epsilon 1e-8 as in the authors' framework."""
 
         def adam(name: str) -> keras.optimizers.Optimizer:

@@ -10,7 +10,10 @@ from tfganomaly.options import ModelOptions
 if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
 
-MODEL_CLASSES = {"ganomaly": "tfganomaly.models.ganomaly:Ganomaly"}
+MODEL_CLASSES = {
+    "ganomaly": "tfganomaly.models.ganomaly:Ganomaly",
+    "window_ganomaly": "tfganomaly.models.window_ganomaly:WindowGanomaly",
+}
 
 
 def create_model(name: str, options: ModelOptions) -> AnomalyModel:
@@ -18,3 +21,9 @@ def create_model(name: str, options: ModelOptions) -> AnomalyModel:
     module_name, class_name = MODEL_CLASSES[name].split(":")
     model_class: type[AnomalyModel] = getattr(importlib.import_module(module_name), class_name)
     return model_class(options)
+
+
+def register_all() -> None:
+    """Imports every model's class, so that Keras can load whichever a file holds."""
+    for path in MODEL_CLASSES.values():
+        importlib.import_module(path.split(":")[0])

@@ -21,7 +21,6 @@ from tfganomaly.training.sample_sheet import sample_sheet
 
 BATCHES_BETWEEN_NAN_CHECKS = 20
 SECONDS_BETWEEN_REPORTS = 0.2
-MONITORED_LOSS = "val_generator_loss"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class KeepHistory(keras.callbacks.Callback):
         """Writes history, the best weights if this epoch is the best, then the checkpoint."""
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         self.folder.write_history(self.history)
-        if self.keep_best and best_epoch(self.history) == epoch + 1:
+        if self.keep_best and best_epoch(self.history, self.model.monitored_loss) == epoch + 1:
             self.checkpoints.save_best(self.model)
         self.checkpoints.save(self.model, epoch + 1)
 
@@ -117,18 +116,18 @@ class StopEarly(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stops `patience` epochs after the best one."""
-        if has_stopped_early(self.history, self.patience):
+        if has_stopped_early(self.history, self.patience, self.model.monitored_loss):
             self.model.stop_training = True
 
 
-def has_stopped_early(history: list[dict[str, float]], patience: int) -> bool:
+def has_stopped_early(history: list[dict[str, float]], patience: int, monitored_loss: str) -> bool:
     """Whether the best epoch lies `patience` epochs back; never with patience 0."""
-    return patience > 0 and bool(history) and history[-1]["epoch"] - best_epoch(history) >= patience
+    return patience > 0 and bool(history) and history[-1]["epoch"] - best_epoch(history, monitored_loss) >= patience
 
 
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """The epoch, counted from 1, with the lowest loss on held-back good images; the first of equals."""
-    return int(min(history, key=lambda epoch: epoch[MONITORED_LOSS])["epoch"])
+def best_epoch(history: list[dict[str, float]], monitored_loss: str) -> int:
+    """The epoch, counted from 1, with the lowest of what the model is chosen by; the first of equals."""
+    return int(min(history, key=lambda epoch: epoch[monitored_loss])["epoch"])
 
 
 class SaveSamples(keras.callbacks.Callback):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from tfganomaly.data.pipeline import training_batches, validation_batches
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks
@@ -48,19 +47,22 @@ def fit(
     keep_freed_memory()
     options = config.training
     batch_size = min(options.batch_size, len(train_pixels))
+    steps_per_epoch = options.steps_per_epoch or len(train_pixels) // batch_size
     keras.utils.set_random_seed(options.seed)
     model = create_model(options.model, config.model)
-    model.prepare_training(options.learning_rate, options.beta_1, options.seed, options.xla)
+    model.prepare_training(
+        options.learning_rate, options.beta_1, options.seed, options.xla, options.epochs * steps_per_epoch
+    )
 
     checkpoints = Checkpoints(folder.checkpoints)
     first_epoch = checkpoints.restore_latest(model)
     history = folder.read_history()[:first_epoch]
-    if not callbacks.has_stopped_early(history, options.early_stop_patience):
+    if not callbacks.has_stopped_early(history, options.early_stop_patience, model.monitored_loss):
         _quiet_keras()
         model.fit(
-            training_batches(train_pixels, batch_size, options.seed, first_epoch),
-            validation_data=validation_batches(validation_pixels, batch_size),
-            steps_per_epoch=len(train_pixels) // batch_size,
+            model.training_batches(train_pixels, batch_size, options.seed, steps_per_epoch, first_epoch),
+            validation_data=model.validation_batches(validation_pixels, batch_size, options.seed),
+            steps_per_epoch=steps_per_epoch,
             initial_epoch=first_epoch,
             epochs=options.epochs,
             shuffle=False,  # the stream is shuffled already
@@ -72,13 +74,11 @@ def fit(
                 callbacks.StopEarly(history, options.early_stop_patience),
                 callbacks.SaveSamples(folder, _first_images(validation_pixels)),
                 keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
-                callbacks.ReportProgress(
-                    observer.training, options.epochs, len(train_pixels) // batch_size, batch_size
-                ),
+                callbacks.ReportProgress(observer.training, options.epochs, steps_per_epoch, batch_size),
             ],
         )
     if options.early_stop_patience:
-        best = callbacks.best_epoch(history)
+        best = callbacks.best_epoch(history, model.monitored_loss)
         observer.message(f"kept the weights of epoch {best}, the best on held-back good images")
         checkpoints.restore_best(model)
     return model

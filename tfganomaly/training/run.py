@@ -88,8 +88,9 @@ class TrainedRun:
         import_quietly()
         import keras
 
-        import tfganomaly.models.ganomaly  # noqa: F401 - registers the class with Keras
+        from tfganomaly.models.registry import register_all
 
+        register_all()
         path = self.folder.model_path
         try:
             return keras.saving.load_model(path, compile=False)

@@ -55,7 +55,9 @@ class RunConfig:
     def preprocessing(self) -> Preprocessing:
         """How an image becomes the model's input."""
         size = self.model.image_size
-        return Preprocessing(size, size, int(self.model.channels or 0), self.training.resize_rule)
+        return Preprocessing(
+            size, size, int(self.model.channels or 0), self.training.resize_rule, self.training.contrast_rule
+        )
 
     def open_dataset(self, source: str | None = None) -> InspectionDataset:
         """Opens the data of this run with its split; `source` says where a folder has moved to."""

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.scoring import ScoreRule
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import OptionError, RunError, TrainingError
 from tfganomaly.evaluation.calibrate import calibrate_scorer
-from tfganomaly.options import resolve_options
+from tfganomaly.options import DEFAULT_RECIPE, resolve_options
 from tfganomaly.quiet_tensorflow import import_quietly
-from tfganomaly.score_choice import choose_score
+from tfganomaly.score_choice import USUAL_SCORE_RULES, choose_score
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.provenance import git_revision, installed_versions, machine
 from tfganomaly.training.run import TrainedRun, save_model
@@ -76,7 +75,7 @@ class TrainingSummary:
 def train(
     source: str,
     run: Path,
-    recipe: str = "paper",
+    recipe: str | None = None,
     given_options: Mapping[str, Any] | None = None,
     *,
     archive: Path | None = None,
@@ -89,7 +88,7 @@ def train(
     Args:
         source: A folder or the name of a data set, as `tfganomaly.data.sources.open_dataset` takes it.
         run: The folder to write; must not exist unless `resume`.
-        recipe: The set of defaults.
+        recipe: The set of defaults; None: `DEFAULT_RECIPE`, or the run's own when it is resumed.
         given_options: Fields of `TrainingOptions` and `ModelOptions` that differ from the recipe.
         archive: A local file for a named data set.
         resume: Go on with the run in this folder.
@@ -108,7 +107,7 @@ def train(
         config = _resumed_config(folder, source, recipe, given_options)
         dataset = config.open_dataset()
     else:
-        config, dataset = _new_config(source, recipe, given_options, archive)
+        config, dataset = _new_config(source, recipe or DEFAULT_RECIPE, given_options, archive)
         folder.create(config)
     for warning in dataset.warnings:
         observer.message(f"warning: {warning}")
@@ -168,12 +167,12 @@ def _new_config(
     )
     if model.channels is None:
         model = dataclasses.replace(model, channels=count_channels(dataset.train))
-    rule = choose_score(training.score, ScoreRule())
+    rule = choose_score(training.score, USUAL_SCORE_RULES[training.model])
     config = RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, rule)
     return config, dataset
 
 
-def _resumed_config(folder: RunFolder, source: str, recipe: str, given: Mapping[str, Any]) -> RunConfig:
+def _resumed_config(folder: RunFolder, source: str, recipe: str | None, given: Mapping[str, Any]) -> RunConfig:
     """The run's own configuration; of the options given again only the epochs and the deciding score may differ."""
     config = folder.read_config()
     recorded = {**dataclasses.asdict(config.training), **dataclasses.asdict(config.model)}

@@ -13,7 +13,7 @@ def pixels():
 
 
 def first_batches(pixels, count, **arguments):
-    return [batch.numpy() for batch in training_batches(pixels, 3, **arguments).take(count)]
+    return [batch.numpy() for batch in training_batches(pixels, 3, steps_per_epoch=3, **arguments).take(count)]
 
 
 def test_batches_are_scaled_as_on_the_device(pixels):

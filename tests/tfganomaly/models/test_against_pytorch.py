@@ -31,7 +31,7 @@ def both(options, *, xla=False):
     """Our model, and the reference with its weights."""
     keras.utils.set_random_seed(1)
     model = Ganomaly(options)
-    model.prepare_training(LEARNING_RATE, beta_1=0.5, seed=0, xla=xla)
+    model.prepare_training(LEARNING_RATE, beta_1=0.5, seed=0, xla=xla, steps=40)
     reference = pytorch_reference.PytorchGanomaly(options)
     reference.load_weights_of(model)
     return model, reference
@@ -87,7 +87,7 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
     Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its
     sign, and with it the weight, is chance: a few weights in a million. The next test takes that away.
     """
-    model, reference = both(options, xla=xla)
+    model, reference = both(options, xla=xla, steps=40)
     images = random_images(options)
     before = {name: value.copy() for name, value, _ in all_weights(model, reference)}
     losses = model.train_on_batch(images, return_dict=True)

@@ -5,10 +5,12 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="the train extra is not installed")
 
+from edge_runtime.preprocessing import unscale_pixels  # noqa: E402
 from edge_runtime.scoring import ScoreRule, anomaly_scores  # noqa: E402
 from tfganomaly.models.contract import AnomalyModel  # noqa: E402
-from tfganomaly.models.registry import create_model  # noqa: E402
+from tfganomaly.models.registry import MODEL_CLASSES, create_model  # noqa: E402
 from tfganomaly.options import MODEL_NAMES, ModelOptions  # noqa: E402
+from tfganomaly.score_choice import USUAL_SCORE_RULES  # noqa: E402
 
 TINY = ModelOptions(channels=1, latent_size=8, generator_width=4, discriminator_width=4)
 
@@ -21,12 +23,14 @@ def random_images(count=8, channels=1):
 def trained_model(request):
     keras.utils.set_random_seed(1)
     model = create_model(request.param, TINY)
-    model.prepare_training(learning_rate=1e-3, beta_1=0.5, seed=1, xla=False)
-    images = random_images()
+    model.prepare_training(learning_rate=1e-3, beta_1=0.5, seed=1, xla=False, steps=40)
+    pixels = unscale_pixels(random_images())
+    (batch,) = model.training_batches(pixels, 8, seed=1, steps_per_epoch=1).take(1)
+    arguments = batch if isinstance(batch, tuple) else (batch,)
     model.losses_by_step = []
     for _ in range(40):
         model.reset_metrics()  # else some versions of Keras report the mean since the first step
-        losses = model.train_on_batch(images, return_dict=True)
+        losses = model.train_on_batch(*arguments, return_dict=True)
         model.losses_by_step.append({name: float(value) for name, value in losses.items()})
     return model
 
@@ -40,7 +44,8 @@ def test_steps_lower_the_loss(trained_model):
 def test_scores_follow_from_the_outputs_by_the_shared_rule(trained_model):
     images = random_images()
     outputs = trained_model.model_outputs(images)
-    assert outputs.latent.shape == outputs.reconstructed_latent.shape == (8, 1, 1, 8)
+    assert outputs.latent.shape == outputs.reconstructed_latent.shape
+    assert (outputs.latent.ndim, len(outputs.latent), outputs.latent.shape[-1]) == (4, 8, 8)
     assert outputs.reconstruction.shape == images.shape
     assert np.abs(outputs.reconstruction).max() <= 1
     rule = ScoreRule({"latent_l2": 1.0, "reconstruction_l1": 0.5})
@@ -74,6 +79,17 @@ def test_inference_graph_is_flat_and_gives_the_same_outputs(trained_model):
         strict=True,
     ):
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+
+
+def test_what_the_epoch_is_chosen_by_is_measured_on_held_back_images(trained_model):
+    pixels = unscale_pixels(random_images())
+    figures = trained_model.evaluate(trained_model.validation_batches(pixels, 8, seed=1), return_dict=True, verbose=0)
+    assert np.isfinite(figures[trained_model.monitored_loss.removeprefix("val_")])
+
+
+def test_the_usual_score_is_known_without_the_model(trained_model):
+    name = next(name for name, path in MODEL_CLASSES.items() if path.endswith(type(trained_model).__name__))
+    assert trained_model.score_rule == USUAL_SCORE_RULES[name]
 
 
 def test_channels_must_be_decided_before_a_model_is_built():

@@ -15,7 +15,7 @@ TINY = ModelOptions(channels=1, latent_size=8, generator_width=4, discriminator_
 def model():
     keras.utils.set_random_seed(5)
     model = Ganomaly(TINY)
-    model.prepare_training(learning_rate=2e-4, beta_1=0.5, seed=5, xla=False)
+    model.prepare_training(learning_rate=2e-4, beta_1=0.5, seed=5, xla=False, steps=40)
     return model
 
 
@@ -80,7 +80,7 @@ def test_a_collapsed_discriminator_is_drawn_anew_and_a_healthy_one_is_not(images
     def after_one_step():
         keras.utils.set_random_seed(5)
         model = Ganomaly(TINY)
-        model.prepare_training(learning_rate=2e-4, beta_1=0.5, seed=5, xla=xla)
+        model.prepare_training(learning_rate=2e-4, beta_1=0.5, seed=5, xla=xla, steps=40)
         model.train_on_batch(images)
         return int(model.redraw_count), [variable.numpy() for variable in model.discriminator.trainable_variables]
 

@@ -1,0 +1,124 @@
+"""Batches of painted images for training and for choosing the epoch, in an order that a resume repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tfganomaly.data.pipeline import equally_often
+from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, USUAL_SHARES, DefectPainter
+from tfganomaly.synthetic_defects.training_pairs import TrainingPair, make_pair
+
+UNPAINTED_SHARE = 0.3
+MOST_SELECTION_IMAGES = 256
+_SELECTION_STREAM = 1_000_003
+
+
+def painted_batches(
+    pixels: np.ndarray,
+    batch_size: int,
+    seed: int,
+    steps_per_epoch: int,
+    first_epoch: int,
+    window_stride_px: int,
+) -> tf.data.Dataset:
+    """An endless stream of good images, seven of ten with up to four defects painted in.
+
+    Every image is used equally often, and what is painted in epoch k depends on the seed and k alone, so a training
+    resumed at epoch k sees what an uninterrupted one sees.
+
+    Args:
+        pixels: uint8 (N, S, S, C) of normalised contrast, an array or a memory map.
+        batch_size: Images a step; N may be smaller.
+        seed: Decides order, harmless changes and defects together with the epoch.
+        steps_per_epoch: Batches an epoch.
+        first_epoch: The epoch to begin with, counted from 0.
+        window_stride_px: Side of the square that a window stands for.
+
+    Returns:
+        A dataset of `(damaged, (clean, windows))`: float32 (B, S, S, C) twice in [-1, 1], int8 (B, h, w).
+    """
+    painter = DefectPainter(TRAINING_KINDS, USUAL_SHARES)
+
+    def batches() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+        epoch = first_epoch
+        while True:
+            rng = np.random.default_rng([seed, epoch])
+            order = equally_often(len(pixels), steps_per_epoch * batch_size, rng)
+            for step in range(steps_per_epoch):
+                chosen = order[step * batch_size : (step + 1) * batch_size]
+                yield _stacked([_pair(pixels, index, painter, rng, window_stride_px) for index in chosen])
+            epoch += 1
+
+    return _as_dataset(batches, pixels, batch_size, window_stride_px).prefetch(4)
+
+
+def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_stride_px: int) -> tf.data.Dataset:
+    """Held-back good images, each once as it is and once with one defect of a kind that training never paints.
+
+    The same batches after each epoch: how well they are told apart chooses the epoch, without a label.
+
+    Args:
+        pixels: uint8 (N, S, S, C); of more than `MOST_SELECTION_IMAGES` as many are taken at even distances.
+        batch_size: A smaller set becomes one batch.
+        seed: Decides what is painted.
+        window_stride_px: Side of the square that a window stands for.
+
+    Returns:
+        A dataset as `painted_batches` returns it, with an end.
+    """
+    painter = DefectPainter(SELECTION_KINDS)
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SELECTION_IMAGES)).astype(int)
+    half = max(1, min(batch_size // 2, len(chosen)))
+    starts = range(0, len(chosen) - half + 1, half)
+
+    def batches() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+        rng = np.random.default_rng([seed, _SELECTION_STREAM])
+        for start in starts:
+            indices = chosen[start : start + half]
+            pairs = [_selection_pair(pixels, index, None, rng, window_stride_px) for index in indices]
+            pairs += [_selection_pair(pixels, index, painter, rng, window_stride_px) for index in indices]
+            yield _stacked(pairs)
+
+    dataset = _as_dataset(batches, pixels, 2 * half, window_stride_px).cache()
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(starts)))
+
+
+def _pair(
+    pixels: np.ndarray, index: int, painter: DefectPainter, rng: np.random.Generator, window_stride_px: int
+) -> TrainingPair:
+    stays_good = rng.random() < UNPAINTED_SHARE
+    other = pixels[rng.integers(len(pixels))]
+    return make_pair(
+        pixels[index], other, None if stays_good else painter, rng, window_stride_px=window_stride_px
+    )
+
+
+def _selection_pair(
+    pixels: np.ndarray, index: int, painter: DefectPainter | None, rng: np.random.Generator, window_stride_px: int
+) -> TrainingPair:
+    other = pixels[rng.integers(len(pixels))]
+    return make_pair(
+        pixels[index], other, painter, rng, window_stride_px=window_stride_px, most_defects=1, is_as_photographed=True
+    )
+
+
+def _stacked(pairs: list[TrainingPair]) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    return (
+        np.stack([pair.damaged for pair in pairs]),
+        (np.stack([pair.clean for pair in pairs]), np.stack([pair.windows for pair in pairs])),
+    )
+
+
+def _as_dataset(
+    batches: Callable[[], Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]],
+    pixels: np.ndarray,
+    batch_size: int,
+    window_stride_px: int,
+) -> tf.data.Dataset:
+    _, height, width, channels = pixels.shape
+    image = tf.TensorSpec((batch_size, height, width, channels), tf.float32)
+    windows = tf.TensorSpec((batch_size, height // window_stride_px, width // window_stride_px), tf.int8)
+    return tf.data.Dataset.from_generator(batches, output_signature=(image, (image, windows)))
