@@ -126,6 +126,44 @@ def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path 
 
 
 @main.command()
+@click.argument("data")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("defects.png"),
+    show_default=True,
+    help="The picture to write.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides images and defects.")
+@archive_option
+def defects(data: str, output: Path, seed: int, archive: Path | None) -> None:
+    """Show the synthetic defects that training paints into your good images.
+
+    DATA is what train takes. The picture has a row for each kind of defect, in the size and contrast in which the
+    model sees your parts: what cannot be seen there cannot be learnt.
+
+    \b
+    Example:
+      tfganomaly defects photos/good --output defects.png
+    """
+    from tfganomaly.extras import require_extra
+
+    require_extra("train")
+    import dataclasses
+
+    from tfganomaly.data.loading import count_channels
+    from tfganomaly.data.sources import open_dataset
+    from tfganomaly.options import resolve_options
+    from tfganomaly.synthetic_defects.sheet import write_defect_sheet
+
+    items = open_dataset(data, archive=archive).train
+    training, model = resolve_options("inspection", {})
+    model = dataclasses.replace(model, channels=count_channels(items))
+    kinds = write_defect_sheet(items, training, model, output, seed)
+    click.echo(f"{output}: {len(kinds)} kinds of defects, {', '.join(kinds)}")
+
+
+@main.command()
 @click.argument("scorer", metavar="RUN_OR_TFLITE", type=click.Path(path_type=Path))
 @click.argument("data")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures and scores to this file.")

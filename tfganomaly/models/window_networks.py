@@ -30,7 +30,6 @@ def window_encoder(image_shape: tuple[int, int, int], latent_size: int, width: i
     image = keras.Input(image_shape, name=f"{name}_image")
     tensor = _halved(image, width, f"{name}_stride2")  # (B, 128, 128, 16)
     tensor = _halved(tensor, 2 * width, f"{name}_stride4")  # (B, 64, 64, 32)
-    tensor = _refined(tensor, 2 * width, f"{name}_stride4_refined")
     tensor = _halved(tensor, 4 * width, f"{name}_stride8")  # (B, 32, 32, 64)
     fine = _refined(tensor, 4 * width, f"{name}_stride8_refined")
     tensor = _halved(fine, 4 * width, f"{name}_stride16")  # (B, 16, 16, 64)
@@ -53,7 +52,7 @@ def window_decoder(image_shape: tuple[int, int, int], latent_size: int, width: i
     """
     height, width_px, channels = image_shape
     latent = keras.Input((height // WINDOW_STRIDE_PX, width_px // WINDOW_STRIDE_PX, latent_size), name=f"{name}_latent")
-    tensor = _refined(latent, 4 * width, f"{name}_stride8_refined")
+    tensor = _mixed(latent, 4 * width, f"{name}_stride8_mixed")  # (B, 32, 32, 64)
     tensor = _doubled(tensor, 2 * width, f"{name}_stride4")  # (B, 64, 64, 32)
     tensor = _doubled(tensor, width, f"{name}_stride2")  # (B, 128, 128, 16)
     tensor = layers.Conv2DTranspose(channels, 4, 2, "same", name=f"{name}_image_conv")(tensor)  # (B, 256, 256, C)
@@ -62,12 +61,19 @@ def window_decoder(image_shape: tuple[int, int, int], latent_size: int, width: i
 
 
 def _halved(tensor: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    convolution = layers.Conv2D(filters, 4, 2, "same", use_bias=False, name=f"{name}_conv")
-    return _relu(_norm(convolution(tensor), name), name)
+    return _convolved(tensor, filters, 4, 2, name)
 
 
 def _refined(tensor: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    convolution = layers.Conv2D(filters, 3, 1, "same", use_bias=False, name=f"{name}_conv")
+    return _convolved(tensor, filters, 3, 1, name)
+
+
+def _mixed(tensor: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    return _convolved(tensor, filters, 1, 1, name)
+
+
+def _convolved(tensor: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+    convolution = layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv")
     return _relu(_norm(convolution(tensor), name), name)
 
 

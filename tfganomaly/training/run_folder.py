@@ -54,10 +54,7 @@ class RunConfig:
     @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes the model's input."""
-        size = self.model.image_size
-        return Preprocessing(
-            size, size, int(self.model.channels or 0), self.training.resize_rule, self.training.contrast_rule
-        )
+        return preprocessing_of(self.training, self.model)
 
     def open_dataset(self, source: str | None = None) -> InspectionDataset:
         """Opens the data of this run with its split; `source` says where a folder has moved to."""
@@ -99,6 +96,12 @@ class RunConfig:
             values["data_archive"],
             ScoreRule.from_dict(values["score_rule"]),
         )
+
+
+def preprocessing_of(training: TrainingOptions, model: ModelOptions) -> Preprocessing:
+    """How options turn an image into a model's input; `channels` must be decided."""
+    size = model.image_size
+    return Preprocessing(size, size, int(model.channels or 0), training.resize_rule, training.contrast_rule)
 
 
 @dataclass(frozen=True)
