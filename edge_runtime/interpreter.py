@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edge_runtime.errors import BackendError
-from edge_runtime.quantization import TensorDetails, dequantize, quantize
+from edge_runtime.quantization import PixelLevels, TensorDetails
 
 _MODULES = (("LiteRT", "ai_edge_litert.interpreter"), ("tflite_runtime", "tflite_runtime.interpreter"))
 
@@ -34,15 +34,16 @@ class Backend(Protocol):
     def output_details(self) -> tuple[TensorDetails, ...]:
         """The model's outputs in the interpreter's order."""
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Run the model on one image.
 
         Args:
-            inputs: float32 (H, W, C) in [-1, 1].
+            pixels: uint8 (H, W, C), as `prepare_image` returns them.
 
         Returns:
-            The outputs as float32 (dequantized), the batch dimension of 1 kept, in the order of
-            `output_details`.
+            The outputs as the model holds them, integers where it is quantized, with shape and dtype of
+            `output_details` and in that order; own copies. `quantization.dequantize` makes real numbers of those that
+            are wanted.
 
         Raises:
             BackendError: The model cannot be run.
@@ -108,18 +109,17 @@ class InterpreterBackend:
         self.output_details = tuple(TensorDetails.from_interpreter(output) for output in outputs)
         self._input_index = inputs[0]["index"]
         self._output_indices = [output["index"] for output in outputs]
+        self._levels = PixelLevels(self.input_details)
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Run the model on one image; see `Backend.run`."""
-        self._interpreter.set_tensor(self._input_index, quantize(inputs, self.input_details)[np.newaxis])
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input_index, self._levels.of(pixels))
         try:
-            self._interpreter.invoke()
+            interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
-        return [
-            dequantize(self._interpreter.get_tensor(index), details)
-            for index, details in zip(self._output_indices, self.output_details, strict=True)
-        ]
+        return [interpreter.get_tensor(index) for index in self._output_indices]
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

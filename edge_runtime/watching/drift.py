@@ -118,7 +118,7 @@ class DriftMonitor:
         """Largest distance of the empirical from the calibrated distribution function; whether scores are higher."""
         expected = np.interp(rising, self._quantiles, self._levels)
         # Equal quantiles make a step of the calibrated function; below the step it has the lower value.
-        expected_before = self._levels[np.searchsorted(self._quantiles, rising, "left").clip(0, 100)]
+        expected_before = self._levels[np.minimum(self._quantiles.searchsorted(rising, "left"), 100)]
         expected_before = np.minimum(expected, expected_before)
         ranks = np.arange(len(rising) + 1) / len(rising)
         higher = float(np.max(expected_before - ranks[:-1], initial=0.0))

@@ -138,38 +138,22 @@ class FrameJudge:
             self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
 
     def _judge(self, frame: Frame) -> None:
-        picture = self._view.of(frame.decode(), f"Image '{frame.name}'")
+        picture = self._view.of(frame.decode(), frame.name)
         is_blind = self._checks is not None and self._is_blind(self._checks, picture)
         examination = self._examined(picture, frame)
         if examination is None:
             return
-        detection, statistics = examination.detection, self.statistics
+        score, statistics = examination.score, self.statistics
         transition: Transition | None = None
         if not is_blind:  # what the camera did not see is neither a defect nor a change of the scene
-            transition = self._decider.update(detection.score, detection.threshold, monotonic())
-            self._look_for_drift(detection.score)
+            transition = self._decider.update(score, examination.threshold, monotonic())
+            self._look_for_drift(score)
         statistics.judged += 1
-        statistics.anomalous += detection.is_anomaly
-        statistics.last_score = detection.score
-        statistics.latencies_ms.append(detection.timings.total_ms)
-        judgement = Judgement(
-            time=utc_now(),
-            sequence=statistics.judged,
-            source=self._source_name,
-            frame=frame.name,
-            score=detection.score,
-            normalised_score=detection.normalised_score,
-            threshold=detection.threshold,
-            is_anomaly=detection.is_anomaly,
-            alarm=self._decider.state,
-            scene_changed=self._drift.changed,
-            timings=detection.timings,
-            model_sha256=self.model_sha256,
-        )
-        evidence = _evidence(picture, examination, self.detector)
-        self._hub.publish(judgement, evidence)
-        if transition is not None:
-            self._report_alarm(transition, judgement, evidence)
+        statistics.anomalous += examination.is_anomaly
+        statistics.last_score = score
+        statistics.latencies_ms.append(examination.total_ms)
+        if transition is not None or self._hub.judgements_are_heard:
+            self._report(frame, picture, examination, transition)
 
     def _examined(self, picture: Picture, frame: Frame) -> Examination | None:
         """Run the model; when the interpreter fails, load it anew and try again, then give the frame up."""
@@ -221,6 +205,28 @@ class FrameJudge:
             self._hub.publish(
                 SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
             )
+
+    def _report(
+        self, frame: Frame, picture: Picture, examination: Examination, transition: Transition | None
+    ) -> None:
+        judgement = Judgement(
+            time=utc_now(),
+            sequence=self.statistics.judged,
+            source=self._source_name,
+            frame=frame.name,
+            score=examination.score,
+            normalised_score=examination.normalised_score,
+            threshold=examination.threshold,
+            is_anomaly=examination.is_anomaly,
+            alarm=self._decider.state,
+            scene_changed=self._drift.changed,
+            timings=examination.timings,
+            model_sha256=self.model_sha256,
+        )
+        evidence = _evidence(picture, examination, self.detector)
+        self._hub.publish(judgement, evidence)
+        if transition is not None:
+            self._report_alarm(transition, judgement, evidence)
 
     def _report_alarm(self, transition: Transition, judgement: Judgement, evidence: Evidence) -> None:
         decider, rule = self._decider, self._decider.rule

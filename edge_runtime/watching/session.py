@@ -106,7 +106,7 @@ class WatchSession:
             outlives_source=outlives_source,
             stop=stop,
         )
-        self.hub.add(ConsoleLog())
+        self.hub.add(ConsoleLog(), takes_judgements=False)
         for open_one in sink_openers:
             self.hub.add(open_one(self.loop))
 
