@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from edge_runtime.calibration import Calibration
+from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.output_reading import OutputReader
 from edge_runtime.preprocessing import scale_pixels, unscale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps
+from edge_runtime.scoring import ModelOutputs, anomaly_maps
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,13 @@ class Examination:
         pixels: uint8 (H, W, C), what the model was given.
         raw_outputs: What the backend gave.
         reader: What reads them.
-        score_rule: Where the map comes from.
-        calibration: What normalises the score.
+        metadata: Of the artefact; its score rule says where the map comes from.
 
     Attributes:
         score, threshold, is_anomaly: As in `Detection`.
-        total_ms: As in `Timings`.
     """
+
+    __slots__ = ("_clock_readings", "_metadata", "_pixels", "_raw_outputs", "_reader", "is_anomaly", "score", "threshold")
 
     def __init__(
         self,
@@ -86,19 +85,16 @@ class Examination:
         pixels: np.ndarray,
         raw_outputs: list[np.ndarray],
         reader: OutputReader,
-        score_rule: ScoreRule,
-        calibration: Calibration,
+        metadata: ArtefactMetadata,
     ) -> None:
         self.score = score
         self.threshold = threshold
         self.is_anomaly = score > threshold
-        self.total_ms = 1000 * (clock_readings[3] - clock_readings[0])
-        self.score_rule = score_rule
         self._clock_readings = clock_readings
         self._pixels = pixels
         self._raw_outputs = raw_outputs
         self._reader = reader
-        self._calibration = calibration
+        self._metadata = metadata
 
     @property
     def detection(self) -> Detection:
@@ -116,7 +112,12 @@ class Examination:
     @property
     def normalised_score(self) -> float:
         """The score in [0, 1]; see `Detection`."""
-        return float(self._calibration.normalise(self.score))
+        return float(self._metadata.calibration.normalise(self.score))
+
+    @property
+    def total_ms(self) -> float:
+        """From the picture to the verdict; see `Timings`."""
+        return 1000 * (self._clock_readings[3] - self._clock_readings[0])
 
     @property
     def timings(self) -> Timings:
@@ -133,14 +134,14 @@ class Examination:
         """float32 (1, H, W, C) in [-1, 1], what the model was given."""
         return scale_pixels(self._pixels)[np.newaxis]
 
-    @cached_property
+    @property
     def outputs(self) -> ModelOutputs:
         """What the model gave."""
         return self._reader.read(self._raw_outputs)
 
     def anomaly_map(self) -> np.ndarray:
         """Make the map, float32 (H, W) in the model's input pixels, >= 0."""
-        return anomaly_maps(self.score_rule, self.inputs, self.outputs)[0]
+        return anomaly_maps(self._metadata.score_rule, self.inputs, self.outputs)[0]
 
     def reconstruction(self) -> np.ndarray | None:
         """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""

@@ -162,7 +162,11 @@ class AnomalyDetector:
         prepared = perf_counter()
         raw_outputs = self._backend.run(pixels)
         inferred = perf_counter()
-        score = self._score(pixels, raw_outputs)
+        if self._integer_score is None:
+            score = self._score(pixels, raw_outputs)
+        else:
+            reader = self._reader
+            score = self._integer_score(raw_outputs[reader.latent], raw_outputs[reader.reconstructed_latent])
         if not math.isfinite(score):
             raise BackendError(
                 f"{image_name(image)} got the score {score}, so the model of '{self.path}' is broken. Train "
@@ -175,8 +179,7 @@ class AnomalyDetector:
             pixels,
             raw_outputs,
             self._reader,
-            metadata.score_rule,
-            metadata.calibration,
+            metadata,
         )
 
     def detect_many(self, images: Iterable[ImageSource], *, with_map: bool = True) -> Iterator[Detection]:
@@ -207,9 +210,6 @@ class AnomalyDetector:
         return ModelOutputs.concatenate([self._reader.read(self._backend.run(image)) for image in pixels])
 
     def _score(self, pixels: np.ndarray, raw_outputs: list[np.ndarray]) -> float:
-        if self._integer_score is not None:
-            reader = self._reader
-            return self._integer_score(raw_outputs[reader.latent], raw_outputs[reader.reconstructed_latent])
         inputs = scale_pixels(pixels)[np.newaxis]
         return float(anomaly_scores(self.score_rule, inputs, self._reader.read(raw_outputs))[0])
 

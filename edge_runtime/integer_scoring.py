@@ -52,6 +52,7 @@ def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
     size = latent.shape[-1]
     first, second = np.empty(latent.shape), np.empty(latent.shape)
     squares = first.reshape(-1)  # the same memory
+    rounded = np.empty(1, np.float32)
     subtract, multiply, add_up = np.subtract, np.multiply, np.add.reduce
     take, take_reconstructed = table.take, reconstructed_table.take
 
@@ -60,7 +61,8 @@ def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
         take_reconstructed(reconstructed_latent, None, second, "wrap")
         subtract(first, second, first)
         multiply(first, first, first)
-        return float(np.float32(weight * (float(add_up(squares)) / size)))
+        rounded[0] = weight * (float(add_up(squares)) / size)
+        return rounded.item()
 
     return score
 

@@ -119,7 +119,7 @@ class InterpreterBackend:
             interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
-        return [interpreter.get_tensor(index) for index in self._output_indices]
+        return list(map(interpreter.get_tensor, self._output_indices))
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

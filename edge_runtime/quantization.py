@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,19 +93,19 @@ def dequantize(integers: np.ndarray, tensor: TensorDetails) -> np.ndarray:
 
 
 class PixelLevels:
-    """What an input tensor holds for each of the 256 values of a pixel.
+    """Fills an input tensor with pixels; belongs to one thread.
 
-    Pixels are scaled and quantized one by one, so a table of all values gives the same as `quantize(scale_pixels(pixels),
-    tensor)`, to the bit, and at a fraction of its cost.
+    Pixels are scaled and quantized one by one, so a table of what the tensor holds for each of their 256 values gives the
+    same as `quantize(scale_pixels(pixels), tensor)`, to the bit and at a fraction of its cost.
 
     Args:
         tensor: The model's input, (1, H, W, C).
     """
 
     def __init__(self, tensor: TensorDetails) -> None:
-        self._shape = tensor.shape
-        self._pixels_shape = tensor.shape[1:]
         self._levels = quantize(scale_pixels(np.arange(256, dtype=np.uint8)), tensor)
+        self._content = bytearray(math.prod(tensor.shape) * self._levels.itemsize)
+        self._tensor = np.frombuffer(self._content, self._levels.dtype).reshape(tensor.shape)
         # Bytes are translated quicker than numpy looks up, but a level must be a byte too.
         self._translation = self._levels.tobytes() if self._levels.itemsize == 1 else None
 
@@ -115,13 +116,16 @@ class PixelLevels:
             pixels: uint8 (H, W, C).
 
         Returns:
-            (1, H, W, C) of the tensor's dtype; not to be written to.
+            (1, H, W, C) of the tensor's dtype; the next call overwrites it.
 
         Raises:
             ValueError: The pixels are of another type or shape.
         """
-        if pixels.dtype != _BYTE or pixels.shape != self._pixels_shape:
-            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {self._pixels_shape} was expected.")
+        if pixels.dtype != _BYTE or pixels.shape != self._tensor.shape[1:]:
+            expected = self._tensor.shape[1:]
+            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.")
         if self._translation is None:
-            return self._levels.take(pixels)[np.newaxis]
-        return np.ndarray(self._shape, self._levels.dtype, pixels.tobytes().translate(self._translation))
+            self._tensor[0] = self._levels.take(pixels)
+        else:
+            self._content[:] = pixels.tobytes().translate(self._translation)
+        return self._tensor

@@ -65,12 +65,12 @@ class FakeBackend:
             )
         )
         self.latent_value = latent_value
-        self.inputs: list[np.ndarray] = []
+        self.pixels: list[np.ndarray] = []
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
-        self.inputs.append(inputs)
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+        self.pixels.append(pixels.copy())
         latent = np.full(self.output_details[0].shape, self.latent_value, np.float32)
-        return [latent, np.zeros_like(latent), np.zeros((1, *inputs.shape), np.float32)]
+        return [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
 
 
 @pytest.fixture
