@@ -16,6 +16,8 @@ LARGEST_SHARE_SEEING = 0.02
 _BLACK = bytes(range(BLACK_UP_TO + 1))
 _WHITE = bytes(range(WHITE_FROM, 256))
 _BLACK_OR_WHITE = _BLACK + _WHITE
+_FIRST_LOOK = 128
+_SMALL_FRAME = 4096  # values
 
 
 class FrameChecks:
@@ -64,8 +66,9 @@ class FrameChecks:
 def _darkness(sample: bytes) -> str:
     """Return what makes a picture blind, nothing if it is not; to delete some values from bytes is to count them."""
     seeing_up_to = LARGEST_SHARE_SEEING * len(sample)
-    if len(sample.translate(None, _BLACK_OR_WHITE)) > seeing_up_to:
-        return ""  # of nearly every frame
+    for some in (sample[:_FIRST_LOOK], sample):  # nearly every frame shows at the first look that it is not blind
+        if len(some.translate(None, _BLACK_OR_WHITE)) > seeing_up_to:
+            return ""
     if len(sample.translate(None, _BLACK)) <= seeing_up_to:
         return "The frames are black: the lamp or the camera is off, or the lens is covered."
     if len(sample.translate(None, _WHITE)) <= seeing_up_to:
@@ -74,8 +77,10 @@ def _darkness(sample: bytes) -> str:
 
 
 def _sample(frame: Picture) -> bytes:
-    """Return single pixels of a frame, spread over it, at most about `SAMPLE_SIDE_PX` a side."""
+    """Return the pixels of a small frame, and of a larger one single pixels, spread over it."""
     if isinstance(frame, np.ndarray):
+        if frame.size <= _SMALL_FRAME:
+            return frame.tobytes()  # quicker than to pick some
         height, width = frame.shape[:2]
         return frame[:: 1 + (height - 1) // SAMPLE_SIDE_PX, :: 1 + (width - 1) // SAMPLE_SIDE_PX].tobytes()
     size = (min(frame.width, SAMPLE_SIDE_PX), min(frame.height, SAMPLE_SIDE_PX))
