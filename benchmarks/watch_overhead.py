@@ -6,14 +6,14 @@ Four things are timed on the same frames, uint8 arrays of the model's input size
 
 - bare interpreter: set_tensor with the int8 input, invoke, get_tensor of all outputs; nothing else.
 - detector: `AnomalyDetector.examine`: from the array to score and verdict, without a map.
-- loop: what `WatchLoop.run` does from one frame to the next: checks of the camera, detector, alarm, drift; no sink but the
-  log.
+- loop: what `WatchLoop.run` does from one frame to the next: checks of the camera, detector, alarm, drift; no sink but
+  the log.
 - loop with a sink: the same with a sink that takes every judgement and does nothing with it; no map.
 
-The loop's source does the timing: after each 50 frames it lets bare interpreter and detector do 50 of their own, so that
-all see the same machine. What is read is the thread's own processor time: what else the machine does is not counted, though
-it is felt in the caches. Medians of these blocks. The frames are noise, and a copy of the model is calibrated on such noise,
-so that nearly all of them are good ones.
+The loop's source does the timing: after each 50 frames it lets bare interpreter and detector do 50 of their own, so
+that all see the same machine. What is read is the thread's own processor time: what else the machine does is not
+counted, though it is felt in the caches. Medians of these blocks. The frames are noise, and a copy of the model is
+calibrated on such noise, so that nearly all of them are good ones.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def _measure(model: Path, blocks: int) -> dict[str, object]:
     calibrate_artefact(model, [noise.integers(0, 256, shape, np.uint8) for _ in range(400)], 0.01)
     detector = AnomalyDetector(model)
     pictures = [noise.integers(0, 256, shape, np.uint8) for _ in range(64)]
-    others = {"bare interpreter": _bare(detector, pictures), "detector": lambda number: detector.examine(pictures[number])}
+    others = {
+        "bare interpreter": _bare(detector, pictures),
+        "detector": lambda number: detector.examine(pictures[number]),
+    }
     runs: dict[str, dict[str, float]] = {}
     for title, sinks in (("no sink", []), ("a sink", [lambda controls: CountingSink()])):
         times_us = _times_of_a_watch(detector, pictures, blocks, others, sinks)

@@ -4,9 +4,9 @@
 
 The real program watches a folder and sends every event to a JSON lines file and to a real Mosquitto broker, with a
 subscriber behind it. While images come (some renamed into place, some written slowly, 1 % cut short), the program is
-stopped and started again with images coming in between, the broker is killed and restarted, then frozen by SIGSTOP, then
-the folder vanishes and returns. Afterwards it is counted: was every good image judged exactly once, every damaged one
-reported once, did every alarm arrive, did the memory stay flat. Ends with exit code 1 if not.
+stopped and started again with images coming in between, the broker is killed and restarted, then frozen by SIGSTOP,
+then the folder vanishes and returns. Afterwards it is counted: was every good image judged exactly once, every damaged
+one reported once, did every alarm arrive, did the memory stay flat. Ends with exit code 1 if not.
 """
 
 from __future__ import annotations
@@ -220,9 +220,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
 class _Feeder:
     """Puts images into the folder as a line does, one after the other."""
 
-    def __init__(
-        self, folder: Path, random: np.random.Generator, progress: _Record, images_per_second: float
-    ) -> None:
+    def __init__(self, folder: Path, random: np.random.Generator, progress: _Record, images_per_second: float) -> None:
         self.folder = folder
         self.number = 0
         self.good: list[str] = []

@@ -75,7 +75,16 @@ class Examination:
         score, threshold, is_anomaly: As in `Detection`.
     """
 
-    __slots__ = ("_clock_readings", "_metadata", "_pixels", "_raw_outputs", "_reader", "is_anomaly", "score", "threshold")
+    __slots__ = (
+        "_clock_readings",
+        "_metadata",
+        "_pixels",
+        "_raw_outputs",
+        "_reader",
+        "is_anomaly",
+        "score",
+        "threshold",
+    )
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Scores one image straight from an int8 model's latents, for the models where that is possible.
 
-It is no second definition of the score: `scoring.anomaly_scores` is the one, and what this module gives equals it to the
-bit. On a small model numpy's dozen steps there, on arrays of a hundred numbers, cost more than 20 % of the inference.
+It is no second definition of the score: `scoring.anomaly_scores` is the one, and what this module gives equals it to
+the bit. On a small model the two dozen steps there, on arrays of a hundred numbers, cost half as much as the inference.
 """
 
 from __future__ import annotations

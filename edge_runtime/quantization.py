@@ -95,8 +95,8 @@ def dequantize(integers: np.ndarray, tensor: TensorDetails) -> np.ndarray:
 class PixelLevels:
     """Fills an input tensor with pixels; belongs to one thread.
 
-    Pixels are scaled and quantized one by one, so a table of what the tensor holds for each of their 256 values gives the
-    same as `quantize(scale_pixels(pixels), tensor)`, to the bit and at a fraction of its cost.
+    Pixels are scaled and quantized one by one, so a table of what the tensor holds for each of their 256 values gives
+    the same as `quantize(scale_pixels(pixels), tensor)`, to the bit and at a fraction of its cost.
 
     Args:
         tensor: The model's input, (1, H, W, C).

@@ -22,8 +22,8 @@ from edge_runtime.errors import SourceError
 from edge_runtime.image_files import IMAGE_SUFFIXES, natural_order
 from edge_runtime.sources.folder_observer import FolderObserver
 from edge_runtime.sources.seen_files import SeenFiles, content_fingerprint, fingerprint
-from edge_runtime.sources.state_file import StateFile
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
+from edge_runtime.sources.state_file import StateFile
 from edge_runtime.watching.events import ComponentHealth
 
 MAX_FILE_BYTES = 512 * 1024 * 1024

@@ -206,9 +206,7 @@ class FrameJudge:
                 SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
             )
 
-    def _report(
-        self, frame: Frame, picture: Picture, examination: Examination, transition: Transition | None
-    ) -> None:
+    def _report(self, frame: Frame, picture: Picture, examination: Examination, transition: Transition | None) -> None:
         judgement = Judgement(
             time=utc_now(),
             sequence=self.statistics.judged,
