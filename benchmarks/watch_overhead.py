@@ -23,13 +23,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import thread_time
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from machine import describe_machine
 
 from edge_runtime.detector import AnomalyDetector
+from edge_runtime.interpreter import Backend, BackendLoader, InterpreterBackend, load_backend
 from edge_runtime.quantization import PixelLevels
 from edge_runtime.recalibration import calibrate_artefact
 from edge_runtime.sinks.sink import Evidence, SinkCounts
@@ -135,21 +138,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--blocks", type=int, default=200, help=f"blocks of {_BLOCK_FRAMES} frames of each kind")
+    parser.add_argument("--no-xnnpack", action="store_true", help="use the interpreter's own, slower kernels")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / arguments.model.name
         shutil.copy(arguments.model, model)
-        record = _measure(model, arguments.blocks)
+        record = _measure(model, arguments.blocks, _load_without_xnnpack if arguments.no_xnnpack else load_backend)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def _measure(model: Path, blocks: int) -> dict[str, object]:
+def _load_without_xnnpack(flatbuffer: bytes, num_threads: int) -> Backend:
+    plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    return InterpreterBackend(flatbuffer, num_threads, "LiteRT without XNNPACK", plain)
+
+
+def _measure(model: Path, blocks: int, load: BackendLoader) -> dict[str, object]:
     shape = AnomalyDetector(model).preprocessing.input_shape
     noise = np.random.default_rng(0)
     calibrate_artefact(model, [noise.integers(0, 256, shape, np.uint8) for _ in range(400)], 0.01)
-    detector = AnomalyDetector(model)
+    detector = AnomalyDetector(model, backend_loader=load)
     pictures = [noise.integers(0, 256, shape, np.uint8) for _ in range(64)]
     others = {
         "bare interpreter": _bare(detector, pictures),
@@ -165,6 +174,7 @@ def _measure(model: Path, blocks: int) -> dict[str, object]:
             print(f"  {name:18} {value:8.1f} us a frame  {value - bare:+7.1f} us  {value / bare - 1:+7.1%}")
     return {
         "model": model.name,
+        "backend": detector.backend_name,
         "input": list(shape),
         "frames": blocks * _BLOCK_FRAMES,
         "median_us_a_frame": {

@@ -67,7 +67,7 @@ class Examination:
         threshold: The raw score above which an image is an anomaly.
         clock_readings: `perf_counter` in seconds: at the start, with the image prepared, after the model, at the end.
         pixels: uint8 (H, W, C), what the model was given.
-        raw_outputs: What the backend gave.
+        raw_outputs: What the backend gave; None where neither map nor reconstruction will be asked for.
         reader: What reads them.
         metadata: Of the artefact; its score rule says where the map comes from.
 
@@ -92,7 +92,7 @@ class Examination:
         threshold: float,
         clock_readings: tuple[float, float, float, float],
         pixels: np.ndarray,
-        raw_outputs: list[np.ndarray],
+        raw_outputs: list[np.ndarray] | None,
         reader: OutputReader,
         metadata: ArtefactMetadata,
     ) -> None:
@@ -145,7 +145,13 @@ class Examination:
 
     @property
     def outputs(self) -> ModelOutputs:
-        """What the model gave."""
+        """What the model gave.
+
+        Raises:
+            ValueError: The image was examined without its map.
+        """
+        if self._raw_outputs is None:
+            raise ValueError("The image was examined without its map. Ask for it with with_map=True.")
         return self._reader.read(self._raw_outputs)
 
     def anomaly_map(self) -> np.ndarray:

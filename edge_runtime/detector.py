@@ -63,6 +63,7 @@ class AnomalyDetector:
         self.model_bytes = len(artefact.flatbuffer)
         self._backend = backend_loader(artefact.flatbuffer, num_threads)
         self._reader = self._output_reader(artefact)
+        self._latents = (self._reader.latent, self._reader.reconstructed_latent)
         self._integer_score = integer_score(self.score_rule, self._reader)
         self._threshold = artefact.metadata.calibration.threshold
         if threshold is not None:
@@ -136,7 +137,7 @@ class AnomalyDetector:
             ImageError: The image cannot be read.
             BackendError: The interpreter failed, or the model gave a score that is not a number.
         """
-        examination = self.examine(image)
+        examination = self.examine(image, with_map=with_map)
         detection = examination.detection
         if not with_map:
             return detection
@@ -145,12 +146,13 @@ class AnomalyDetector:
         timings = replace(detection.timings, score_ms=detection.timings.score_ms + 1000 * (perf_counter() - start))
         return replace(detection, anomaly_map=anomaly_map, reconstruction=reconstruction, timings=timings)
 
-    def examine(self, image: ImageSource) -> Examination:
+    def examine(self, image: ImageSource, *, with_map: bool = True) -> Examination:
         """Judge one image, and keep what its map can be made of later.
 
         Args:
             image: See `detect`. An array of the model's own size is kept as it is, so do not write to it while the
                 result is in use.
+            with_map: Whether the map or the reconstruction may be asked for later.
 
         Raises:
             ImageError, BackendError: As `detect`.
@@ -160,13 +162,15 @@ class AnomalyDetector:
         preprocessing = metadata.preprocessing
         pixels = image if is_prepared(image, preprocessing) else prepare_image(image, preprocessing)
         prepared = perf_counter()
-        raw_outputs = self._backend.run(pixels)
-        inferred = perf_counter()
-        if self._integer_score is None:
+        if with_map or self._integer_score is None:
+            raw_outputs = self._backend.run(pixels)
+            inferred = perf_counter()
             score = self._score(pixels, raw_outputs)
         else:
-            reader = self._reader
-            score = self._integer_score(raw_outputs[reader.latent], raw_outputs[reader.reconstructed_latent])
+            raw_outputs = None
+            latent, reconstructed_latent = self._backend.run(pixels, self._latents)
+            inferred = perf_counter()
+            score = self._integer_score(latent, reconstructed_latent)
         if not math.isfinite(score):
             raise BackendError(
                 f"{image_name(image)} got the score {score}, so the model of '{self.path}' is broken. Train "
@@ -210,6 +214,9 @@ class AnomalyDetector:
         return ModelOutputs.concatenate([self._reader.read(self._backend.run(image)) for image in pixels])
 
     def _score(self, pixels: np.ndarray, raw_outputs: list[np.ndarray]) -> float:
+        if self._integer_score is not None:
+            latent, reconstructed_latent = self._latents
+            return self._integer_score(raw_outputs[latent], raw_outputs[reconstructed_latent])
         inputs = scale_pixels(pixels)[np.newaxis]
         return float(anomaly_scores(self.score_rule, inputs, self._reader.read(raw_outputs))[0])
 

@@ -6,7 +6,7 @@ Everything above talks to a `Backend`. Tests put a fake in its place; another de
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Protocol
@@ -34,15 +34,16 @@ class Backend(Protocol):
     def output_details(self) -> tuple[TensorDetails, ...]:
         """The model's outputs in the interpreter's order."""
 
-    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         """Run the model on one image.
 
         Args:
             pixels: uint8 (H, W, C), as `prepare_image` returns them.
+            wanted: Positions in `output_details` of the outputs to return, each copy of which costs; None: all.
 
         Returns:
-            The outputs as the model holds them, integers where it is quantized, with shape and dtype of
-            `output_details` and in that order; own copies. `quantization.dequantize` makes real numbers of those that
+            These outputs in the order asked for, as the model holds them, integers where it is quantized, with shape
+            and dtype as in `output_details`; own copies. `quantization.dequantize` makes real numbers of those that
             are wanted.
 
         Raises:
@@ -111,7 +112,7 @@ class InterpreterBackend:
         self._output_indices = [output["index"] for output in outputs]
         self._levels = PixelLevels(self.input_details)
 
-    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         """Run the model on one image; see `Backend.run`."""
         interpreter = self._interpreter
         interpreter.set_tensor(self._input_index, self._levels.of(pixels))
@@ -119,7 +120,8 @@ class InterpreterBackend:
             interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
-        return list(map(interpreter.get_tensor, self._output_indices))
+        indices = self._output_indices
+        return list(map(interpreter.get_tensor, indices if wanted is None else map(indices.__getitem__, wanted)))
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

@@ -12,7 +12,6 @@ import numpy as np
 from edge_runtime.errors import BackendError
 from edge_runtime.preprocessing import scale_pixels
 
-_BYTE = np.dtype(np.uint8)
 _LIMITS = {
     name: (np.float32(np.iinfo(name).min), np.float32(np.iinfo(name).max)) for name in ("int8", "uint8", "int16")
 }
@@ -119,13 +118,14 @@ class PixelLevels:
             (1, H, W, C) of the tensor's dtype; the next call overwrites it.
 
         Raises:
-            ValueError: The pixels are of another type or shape.
+            ValueError: They are more or fewer bytes than that.
         """
-        if pixels.dtype != _BYTE or pixels.shape != self._tensor.shape[1:]:
+        try:
+            if self._translation is None:
+                self._tensor[0] = self._levels.take(pixels)
+            else:
+                self._content[:] = pixels.tobytes().translate(self._translation)
+        except (BufferError, TypeError, ValueError):
             expected = self._tensor.shape[1:]
-            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.")
-        if self._translation is None:
-            self._tensor[0] = self._levels.take(pixels)
-        else:
-            self._content[:] = pixels.tobytes().translate(self._translation)
+            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.") from None
         return self._tensor

@@ -15,7 +15,8 @@ class EventHub:
 
     Attributes:
         sinks: All that were added.
-        judgements_are_heard: Whether a sink takes the single judgements. If none does, they need not be made.
+        judgements_are_heard: Whether a sink takes the single judgements and evidence. If none does, they need not be
+            made.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class EventHub:
 
         Args:
             sink: Any sink.
-            takes_judgements: Whether it does anything with a `Judgement`.
+            takes_judgements: Whether it does anything with a `Judgement` or with evidence.
 
         Raises:
             SinkError: Another sink has the same name.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -67,10 +67,11 @@ class FakeBackend:
         self.latent_value = latent_value
         self.pixels: list[np.ndarray] = []
 
-    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         self.pixels.append(pixels.copy())
         latent = np.full(self.output_details[0].shape, self.latent_value, np.float32)
-        return [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
+        outputs = [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
+        return outputs if wanted is None else [outputs[position] for position in wanted]
 
 
 @pytest.fixture

@@ -108,6 +108,14 @@ def test_an_examination_keeps_what_its_map_is_made_of_when_other_images_follow(a
     np.testing.assert_array_equal(examination.reconstruction(), expected.reconstruction)
 
 
+def test_an_examination_without_a_map_has_the_same_verdict_and_says_that_it_has_no_map(artefact_path: Path) -> None:
+    detector = AnomalyDetector(artefact_path)
+    examination = detector.examine(MARKED, with_map=False)
+    assert examination.score == detector.examine(MARKED).score
+    with pytest.raises(ValueError, match="examined without its map"):
+        examination.anomaly_map()
+
+
 def test_the_threshold_can_be_given_and_changed(artefact_path: Path) -> None:
     detector = AnomalyDetector(artefact_path, threshold=0.0)
     assert detector.detect(MARKED).is_anomaly

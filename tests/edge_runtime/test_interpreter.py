@@ -29,11 +29,22 @@ def test_a_model_is_run_on_pixels_and_its_outputs_are_as_it_holds_them(quantized
     np.testing.assert_allclose(reconstruction[0, 1:-1, 1:-1], 191 / 127.5 - 1, atol=2 * INPUT_SCALE)
 
 
-def test_pixels_of_another_shape_or_type_are_refused() -> None:
-    backend = load_backend(tiny_flatbuffer(16), 1)
-    for pixels in (np.zeros((16, 15, 1), np.uint8), np.zeros((16, 16), np.uint8), np.zeros((16, 16, 1), np.float32)):
+@pytest.mark.parametrize("quantized", [True, False])
+def test_pixels_of_another_size_or_type_are_refused(quantized: bool) -> None:
+    backend = load_backend(tiny_flatbuffer(16, quantized=quantized), 1)
+    for pixels in (np.zeros((16, 15, 1), np.uint8), np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16, 1), np.float32)):
         with pytest.raises(ValueError, match=r"uint8 \(16, 16, 1\) was expected"):
             backend.run(pixels)
+
+
+def test_only_the_outputs_that_are_wanted_are_given() -> None:
+    backend = load_backend(tiny_flatbuffer(16), 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 1), np.uint8)
+    latent, reconstructed_latent, reconstruction = backend.run(pixels)
+    for given, expected in zip(backend.run(pixels, (1, 0)), (reconstructed_latent, latent), strict=True):
+        np.testing.assert_array_equal(given, expected)
+    np.testing.assert_array_equal(backend.run(pixels, (2,))[0], reconstruction)
+    assert backend.run(pixels, ()) == []
 
 
 @pytest.mark.parametrize("quantized", [True, False])

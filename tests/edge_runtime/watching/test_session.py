@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,11 +128,11 @@ def test_an_error_that_nobody_thought_of_costs_one_frame(watch: Watch, monkeypat
     examine = AnomalyDetector.examine
     calls = iter([None, ZeroDivisionError("odd"), None])
 
-    def sometimes(self: AnomalyDetector, image: object) -> object:
+    def sometimes(self: AnomalyDetector, image: object, *, with_map: bool) -> object:
         error = next(calls)
         if error:
             raise error
-        return examine(self, image)  # type: ignore[arg-type]
+        return examine(self, image, with_map=with_map)  # type: ignore[arg-type]
 
     monkeypatch.setattr(AnomalyDetector, "examine", sometimes)
     assert session.run().judged == 2
@@ -248,12 +248,12 @@ class Interpreter(FakeBackend):
         self.failures = 0
         self.wait_seconds = 0.0
 
-    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         time.sleep(self.wait_seconds)
         if self.failures:
             self.failures -= 1
             raise BackendError("the accelerator has gone")
-        return super().run(pixels)
+        return super().run(pixels, wanted)
 
 
 def with_interpreter(interpreter: Interpreter) -> Callable[[Path], AnomalyDetector]:
