@@ -16,6 +16,7 @@ from edge_runtime.errors import OutputError, SourceError
 _HEADER = b"tfganomaly judged files 1\n".ljust(32, b" ")
 _MARK = np.dtype("<u8")
 _RETRY_SECONDS = 5.0
+_OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class StateFile:
@@ -38,43 +39,51 @@ class StateFile:
         self._retry_seconds = 0.0
 
     def open(self) -> np.ndarray:
-        """Read the fingerprints and begin to append.
+        """Read the fingerprints and begin to append. A full or read-only disk is told by `problem`.
 
         Returns:
             uint64 (N,), in rising order, each once.
 
         Raises:
             SourceError: It is another kind of file, or another watch has it.
-            OutputError: It cannot be read or written.
+            OutputError: It can never be read or written: no such folder, no permission.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise output_error(self.path, error) from error
-        self._descriptor = descriptor
-        try:
-            if not _lock(descriptor):
-                raise SourceError(f"State file '{self.path}' is used by another watch. Give each a file of its own.")
-            content = self.path.read_bytes()
-            if not content.startswith(_HEADER) and not _HEADER.startswith(content):
-                raise SourceError(
-                    f"'{self.path}' is no state file of a watch. Name another file, or one that does not exist yet."
-                )
-            self.is_new = len(content) < len(_HEADER)
-            self._size_bytes = len(content) - (len(content) - len(_HEADER)) % _MARK.itemsize
-            if self.is_new:
-                os.ftruncate(descriptor, 0)
-                self._size_bytes = 0
-                self._write(_HEADER)
-            else:
-                os.ftruncate(descriptor, self._size_bytes)  # the last entry may be cut short
+            return self._open()
         except SourceError:
             self.close()
             raise
         except OSError as error:
             self.close()
-            raise output_error(self.path, error) from error
-        return np.unique(np.frombuffer(content[len(_HEADER) : self._size_bytes], _MARK)).astype(np.uint64)
+            problem = output_error(self.path, error)
+            if error.errno not in _OUTAGES:
+                raise problem from error
+            self._fail(problem)
+        content = b""
+        with suppress(OSError):
+            content = self.path.read_bytes()
+        return self._read(content)
+
+    def _open(self) -> np.ndarray:
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if not _lock(self._descriptor):
+            raise SourceError(f"State file '{self.path}' is used by another watch. Give each a file of its own.")
+        content = self.path.read_bytes()
+        marks = self._read(content)
+        self._size_bytes = 0 if self.is_new else len(content) - (len(content) - len(_HEADER)) % _MARK.itemsize
+        os.ftruncate(self._descriptor, self._size_bytes)  # the last entry may be cut short
+        if self.is_new:
+            self._write(_HEADER)
+        return marks
+
+    def _read(self, content: bytes) -> np.ndarray:
+        if not content.startswith(_HEADER) and not _HEADER.startswith(content):
+            raise SourceError(
+                f"'{self.path}' is no state file of a watch. Name another file, or one that does not exist yet."
+            )
+        self.is_new = len(content) < len(_HEADER)
+        whole = 0 if self.is_new else (len(content) - len(_HEADER)) // _MARK.itemsize
+        return np.unique(np.frombuffer(content[len(_HEADER) :], _MARK, whole)).astype(np.uint64)
 
     @property
     def is_behind(self) -> bool:

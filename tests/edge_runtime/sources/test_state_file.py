@@ -137,6 +137,28 @@ def test_a_full_disk_is_a_state_of_health_and_made_good_when_there_is_room(
     again.close()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_disk_that_cannot_be_written_at_the_start_is_a_state_too(
+    line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    if is_there:
+        source = started(line, tmp_path / "judged")
+        assert len(take(source, 3)) == 3
+        source.close()
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_runtime.sources.state_file.os.open", refuse)
+        source = started(line, tmp_path / "judged")
+        assert source.health().state == "degraded"
+        assert "the file system is read-only" in source.health().message
+    write_image(line / "b.png", 7)
+    assert len(take(source, 4, 2)) == (1 if is_there else 4)
+    source.close()
+
+
 def test_the_file_forgets_with_the_memory(tmp_path: Path) -> None:
     folder = tmp_path / "line"
     for number in range(20):
