@@ -18,7 +18,7 @@ from edge_runtime.errors import ArtefactError, BackendError, CalibrationError
 from edge_runtime.integer_scoring import integer_score
 from edge_runtime.interpreter import BackendLoader, load_backend
 from edge_runtime.output_reading import OutputReader
-from edge_runtime.preprocessing import ImageSource, Preprocessing, image_name, is_prepared, prepare_image, scale_pixels
+from edge_runtime.preprocessing import ImageSource, Preprocessing, image_name, prepare_image, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
 
 __all__ = ["AnomalyDetector", "Detection", "Examination"]
@@ -150,8 +150,7 @@ class AnomalyDetector:
         """Judge one image, and keep what its map can be made of later.
 
         Args:
-            image: See `detect`. An array of the model's own size is kept as it is, so do not write to it while the
-                result is in use.
+            image: See `detect`.
             with_map: Whether the map or the reconstruction may be asked for later.
 
         Raises:
@@ -159,8 +158,7 @@ class AnomalyDetector:
         """
         start = perf_counter()
         metadata = self.metadata
-        preprocessing = metadata.preprocessing
-        pixels = image if is_prepared(image, preprocessing) else prepare_image(image, preprocessing)
+        pixels = prepare_image(image, metadata.preprocessing)
         prepared = perf_counter()
         if with_map or self._integer_score is None:
             raw_outputs = self._backend.run(pixels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,6 @@ __all__ = [
     "ImageSource",
     "Preprocessing",
     "image_name",
-    "is_prepared",
     "prepare_image",
     "read_image",
     "scale_pixels",
@@ -30,7 +29,6 @@ __all__ = [
 
 RESIZE_RULES = ("stretch", "letterbox", "crop")
 PIXEL_RANGE = (-1.0, 1.0)
-_BYTE = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
     Raises:
         ImageError: The picture cannot be read; the text names it.
     """
-    if is_prepared(source, preprocessing):
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == preprocessing.input_shape:
         return source.copy()  # as it is; on a small model the detour through Pillow costs more than the rest
     image = read_image(source)
     if preprocessing.channels == 1 and image.mode != "L":
@@ -148,11 +146,6 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
     if pixels.shape[2] != preprocessing.channels:
         pixels = np.repeat(pixels, preprocessing.channels, axis=2)
     return pixels
-
-
-def is_prepared(source: ImageSource, preprocessing: Preprocessing) -> TypeGuard[np.ndarray]:
-    """Return whether a picture is what `prepare_image` would make of it already: an array in the model's size."""
-    return isinstance(source, np.ndarray) and source.dtype == _BYTE and source.shape == preprocessing.input_shape
 
 
 def scale_pixels(pixels: np.ndarray) -> np.ndarray:
