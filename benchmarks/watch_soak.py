@@ -3,10 +3,10 @@
     python benchmarks/watch_soak.py parts.tflite [--images 10000] [--json FILE]
 
 The real program watches a folder and sends every event to a JSON lines file and to a real Mosquitto broker, with a
-subscriber behind it. While images come (some renamed into place, some written slowly, 1 % cut short), the broker is
-killed and restarted, then frozen by SIGSTOP, then the folder vanishes and returns. Afterwards it is counted: was every
-good image judged exactly once, every damaged one reported once, did every alarm arrive, did the memory stay flat.
-Ends with exit code 1 if not.
+subscriber behind it. While images come (some renamed into place, some written slowly, 1 % cut short), the program is
+stopped and started again with images coming in between, the broker is killed and restarted, then frozen by SIGSTOP,
+then the folder vanishes and returns. Afterwards it is counted: was every good image judged exactly once, every damaged
+one reported once, did every alarm arrive, did the memory stay flat. Ends with exit code 1 if not.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class SoakResult:
     Attributes:
         good_images: Images that can be read.
         judged: How many of them were judged.
+        judged_before_restart: By the first process, all images that can be read counted once.
         judged_twice: How many more than once.
         not_judged: How many never.
         corrupt_images: Images that cannot be read.
@@ -59,17 +60,18 @@ class SoakResult:
         alarms: Raised and cleared alarms by the local record.
         alarms_arrived: How many of them the subscriber behind the broker has heard.
         judgements_arrived: How many judgements it has heard.
-        rss_first_mb: Resident memory after the first 500 images, in megabytes (1e6 bytes).
+        rss_first_mb: Resident memory of the second process after its first 500 images, in megabytes (1e6 bytes).
         rss_last_mb: At the end.
         rss_growth: The last over the first, less 1.
         rss_mb_every_500: After each 500 images that were put there, outages included.
-        exit_code: Of the program, after SIGTERM.
+        exit_code: Of the program, after SIGTERM; of both processes, the one that is not 0.
         seconds: From the first image to the last.
         summary: The program's last line.
     """
 
     good_images: int
     judged: int
+    judged_before_restart: int
     judged_twice: int
     not_judged: int
     corrupt_images: int
@@ -141,16 +143,24 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         "--sink",
         f"mqtt://127.0.0.1:{broker.port}/{PREFIX}",
     ]
-    command += ["--sink-queue", str(10 * num_images)]
+    command += ["--sink-queue", str(10 * num_images), "--state", str(work / "judged")]
     command += ["--alarm-frames", "1", "--alarm-window", "1", "--clear-frames", "1"]
     watch = subprocess.Popen(command, stderr=log, stdout=log)
     progress = _Record(record)
     try:
         _wait(lambda: progress.read() and progress.events["started"] > 0, 60)
-        feeder = _Feeder(line, random, progress, watch.pid, images_per_second)
+        feeder = _Feeder(line, random, progress, images_per_second)
         begun = time.monotonic()
         quarter = num_images // 4
-        feeder.feed(quarter)
+        feeder.feed(num_images // 8)
+        watch.send_signal(signal.SIGTERM)
+        first_exit_code = watch.wait(60)
+        progress.read()
+        judged_before_restart = sum(progress.judged.values())
+        feeder.feed(num_images // 20)
+        watch = subprocess.Popen(command, stderr=log, stdout=log)
+        feeder.look_at(watch.pid, judged_before_restart + RSS_FIRST_AFTER)
+        feeder.feed(quarter - feeder.number)
         broker.stop(signal.SIGKILL)
         feeder.feed(min(quarter, round(3 * images_per_second)))
         broker.start()
@@ -174,7 +184,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         time.sleep(3)  # what is judged twice would come now
         rss_last = _rss_mb(watch.pid)
         watch.send_signal(signal.SIGTERM)
-        exit_code = watch.wait(60)
+        exit_code = watch.wait(60) or first_exit_code
         progress.read()
         _wait(lambda: _arrived(listener) >= progress.alarms, 60)
         log.seek(0)
@@ -189,6 +199,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
     return SoakResult(
         good_images=len(good),
         judged=len(good & set(progress.judged)),
+        judged_before_restart=judged_before_restart,
         judged_twice=sum(count > 1 for count in progress.judged.values()),
         not_judged=len(good - set(progress.judged)),
         corrupt_images=len(corrupt),
@@ -209,9 +220,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
 class _Feeder:
     """Puts images into the folder as a line does, one after the other."""
 
-    def __init__(
-        self, folder: Path, random: np.random.Generator, progress: _Record, pid: int, images_per_second: float
-    ) -> None:
+    def __init__(self, folder: Path, random: np.random.Generator, progress: _Record, images_per_second: float) -> None:
         self.folder = folder
         self.number = 0
         self.good: list[str] = []
@@ -220,19 +229,24 @@ class _Feeder:
         self.rss_mb: list[float] = []
         self._random = random
         self._progress = progress
-        self._pid = pid
+        self._pid: int | None = None
+        self._first_rss_at = 0
         self._seconds_an_image = 1 / images_per_second
+
+    def look_at(self, pid: int, first_rss_at: int) -> None:
+        """Note the memory of this process from now on, the first time when so many images were judged in all."""
+        self._pid, self._first_rss_at = pid, first_rss_at
 
     def feed(self, count: int) -> None:
         """Put so many more images there."""
         for _ in range(count):
             due = time.monotonic() + self._seconds_an_image
             self._put_next()
-            if not self.rss_first_mb and self.number % 20 == 0:
+            if self._pid is not None and not self.rss_first_mb and self.number % 20 == 0:
                 self._progress.read()
-                if sum(self._progress.judged.values()) >= RSS_FIRST_AFTER:
+                if sum(self._progress.judged.values()) >= self._first_rss_at:
                     self.rss_first_mb = _rss_mb(self._pid)
-            if self.number % 500 == 0:
+            if self._pid is not None and self.number % 500 == 0:
                 self.rss_mb.append(round(_rss_mb(self._pid), 1))
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -264,7 +278,7 @@ class _Record:
         self.judged: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
-        self.alarms: set[tuple[str, int]] = set()
+        self.alarms: set[tuple[str, int, str]] = set()
         self._path = path
         self._offset = 0
 
@@ -285,7 +299,7 @@ class _Record:
             elif event["event"] == "unreadable":
                 self.unreadable[Path(event["frame"]).name] += 1
             elif event["event"] == "alarm":
-                self.alarms.add((event["alarm"], event["number"]))
+                self.alarms.add((event["alarm"], event["number"], event["time"]))
         return True
 
 
@@ -310,8 +324,8 @@ def _heard(listener: Listener, kind: str) -> list[dict[str, Any]]:
     return listener.payloads(f"{PREFIX}/event/{kind}")
 
 
-def _arrived(listener: Listener) -> set[tuple[str, int]]:
-    return {(event["alarm"], event["number"]) for event in _heard(listener, "alarm")}
+def _arrived(listener: Listener) -> set[tuple[str, int, str]]:
+    return {(event["alarm"], event["number"], event["time"]) for event in _heard(listener, "alarm")}
 
 
 def _rss_mb(pid: int) -> float:

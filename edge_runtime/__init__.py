@@ -23,7 +23,7 @@ _HOMES = {
     "BackendError": "errors",
     "Calibration": "calibration",
     "CalibrationError": "errors",
-    "Detection": "detector",
+    "Detection": "detection",
     "ImageError": "errors",
     "MetadataError": "errors",
     "ModelOutputs": "scoring",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -13,89 +13,17 @@ import numpy as np
 
 from edge_runtime.artefact import Artefact, ArtefactMetadata, read_artefact
 from edge_runtime.calibration import Calibration
+from edge_runtime.detection import Detection, Examination
 from edge_runtime.errors import ArtefactError, BackendError, CalibrationError
+from edge_runtime.integer_scoring import integer_score
 from edge_runtime.interpreter import BackendLoader, load_backend
-from edge_runtime.preprocessing import (
-    ImageSource,
-    Preprocessing,
-    image_name,
-    prepare_image,
-    scale_pixels,
-    unscale_pixels,
-)
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores
+from edge_runtime.output_reading import OutputReader
+from edge_runtime.preprocessing import ImageSource, Preprocessing, image_name, prepare_image, scale_pixels
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+
+__all__ = ["AnomalyDetector", "Detection", "Examination"]
 
 DEFAULT_VALIDATION_FRACTION = 0.1
-
-
-@dataclass(frozen=True)
-class Timings:
-    """How long one image took, in milliseconds.
-
-    Attributes:
-        preprocess_ms: Reading, decoding and resizing.
-        inference_ms: The interpreter, with quantizing its input and dequantizing its outputs.
-        score_ms: Score, anomaly map and reconstruction.
-    """
-
-    preprocess_ms: float
-    inference_ms: float
-    score_ms: float
-
-    @property
-    def total_ms(self) -> float:
-        """From the picture to the verdict."""
-        return self.preprocess_ms + self.inference_ms + self.score_ms
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What the detector says about one image.
-
-    Attributes:
-        score: The raw score, higher is more anomalous.
-        normalised_score: The score in [0, 1]; 0.5 is the most unusual good image seen at calibration.
-        threshold: The raw score above which an image is an anomaly.
-        is_anomaly: Whether the score is above the threshold.
-        anomaly_map: float32 (H, W) in the model's input pixels, >= 0; None when it was not asked for.
-        reconstruction: uint8 (H, W, C), how the model would draw the part if it were good; None where the
-            model does not give it, or when no map was asked for.
-        timings: How long it took.
-    """
-
-    score: float
-    normalised_score: float
-    threshold: float
-    is_anomaly: bool
-    anomaly_map: np.ndarray | None
-    reconstruction: np.ndarray | None
-    timings: Timings
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A detection without its map, and what the map is made of; some kilobytes.
-
-    Attributes:
-        detection: Score and verdict.
-        score_rule: Where the map comes from.
-        inputs: float32 (1, H, W, C) in [-1, 1], what the model was given.
-        outputs: What it gave.
-    """
-
-    detection: Detection
-    score_rule: ScoreRule
-    inputs: np.ndarray
-    outputs: ModelOutputs
-
-    def anomaly_map(self) -> np.ndarray:
-        """Make the map, float32 (H, W) in the model's input pixels, >= 0. Needs no model: any thread may do it."""
-        return anomaly_maps(self.score_rule, self.inputs, self.outputs)[0]
-
-    def reconstruction(self) -> np.ndarray | None:
-        """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""
-        drawn = self.outputs.reconstruction
-        return None if drawn is None else unscale_pixels(drawn[0])
 
 
 class AnomalyDetector:
@@ -134,7 +62,9 @@ class AnomalyDetector:
         self.metadata: ArtefactMetadata = artefact.metadata
         self.model_bytes = len(artefact.flatbuffer)
         self._backend = backend_loader(artefact.flatbuffer, num_threads)
-        self._outputs = self._checked_outputs(artefact)
+        self._reader = self._output_reader(artefact)
+        self._latents = (self._reader.latent, self._reader.reconstructed_latent)
+        self._integer_score = integer_score(self.score_rule, self._reader)
         self._threshold = artefact.metadata.calibration.threshold
         if threshold is not None:
             self.threshold = threshold
@@ -207,7 +137,7 @@ class AnomalyDetector:
             ImageError: The image cannot be read.
             BackendError: The interpreter failed, or the model gave a score that is not a number.
         """
-        examination = self.examine(image)
+        examination = self.examine(image, with_map=with_map)
         detection = examination.detection
         if not with_map:
             return detection
@@ -216,41 +146,43 @@ class AnomalyDetector:
         timings = replace(detection.timings, score_ms=detection.timings.score_ms + 1000 * (perf_counter() - start))
         return replace(detection, anomaly_map=anomaly_map, reconstruction=reconstruction, timings=timings)
 
-    def examine(self, image: ImageSource) -> Examination:
+    def examine(self, image: ImageSource, *, with_map: bool = True) -> Examination:
         """Judge one image, and keep what its map can be made of later.
 
         Args:
             image: See `detect`.
+            with_map: Whether the map or the reconstruction may be asked for later.
 
         Raises:
             ImageError, BackendError: As `detect`.
         """
         start = perf_counter()
-        inputs = scale_pixels(prepare_image(image, self.preprocessing))[np.newaxis]
+        metadata = self.metadata
+        pixels = prepare_image(image, metadata.preprocessing)
         prepared = perf_counter()
-        outputs = self._run(inputs[0])
-        inferred = perf_counter()
-        score = float(anomaly_scores(self.score_rule, inputs, outputs)[0])
+        if with_map or self._integer_score is None:
+            raw_outputs = self._backend.run(pixels)
+            inferred = perf_counter()
+            score = self._score(pixels, raw_outputs)
+        else:
+            raw_outputs = None
+            latent, reconstructed_latent = self._backend.run(pixels, self._latents)
+            inferred = perf_counter()
+            score = self._integer_score(latent, reconstructed_latent)
         if not math.isfinite(score):
             raise BackendError(
                 f"{image_name(image)} got the score {score}, so the model of '{self.path}' is broken. Train "
                 "or export it again."
             )
-        end = perf_counter()
-        detection = Detection(
-            score=score,
-            normalised_score=self.calibration.normalise(score),
-            threshold=self._threshold,
-            is_anomaly=score > self._threshold,
-            anomaly_map=None,
-            reconstruction=None,
-            timings=Timings(
-                preprocess_ms=1000 * (prepared - start),
-                inference_ms=1000 * (inferred - prepared),
-                score_ms=1000 * (end - inferred),
-            ),
+        return Examination(
+            score,
+            self._threshold,
+            (start, prepared, inferred, perf_counter()),
+            pixels,
+            raw_outputs,
+            self._reader,
+            metadata,
         )
-        return Examination(detection, self.score_rule, inputs, outputs)
 
     def detect_many(self, images: Iterable[ImageSource], *, with_map: bool = True) -> Iterator[Detection]:
         """Judge images one after the other, each when it is asked for.
@@ -277,33 +209,28 @@ class AnomalyDetector:
         Returns:
             The outputs of all, computed one image at a time as `detect` does.
         """
-        return ModelOutputs.concatenate([self._run(inputs) for inputs in scale_pixels(pixels)])
+        return ModelOutputs.concatenate([self._reader.read(self._backend.run(image)) for image in pixels])
 
-    def _run(self, inputs: np.ndarray) -> ModelOutputs:
-        outputs = self._backend.run(inputs)
-        reconstruction = self._outputs.get("reconstruction")
-        return ModelOutputs(
-            latent=outputs[self._outputs["latent"]],
-            reconstructed_latent=outputs[self._outputs["reconstructed_latent"]],
-            reconstruction=None if reconstruction is None else outputs[reconstruction],
-        )
+    def _score(self, pixels: np.ndarray, raw_outputs: list[np.ndarray]) -> float:
+        if self._integer_score is not None:
+            latent, reconstructed_latent = self._latents
+            return self._integer_score(raw_outputs[latent], raw_outputs[reconstructed_latent])
+        inputs = scale_pixels(pixels)[np.newaxis]
+        return float(anomaly_scores(self.score_rule, inputs, self._reader.read(raw_outputs))[0])
 
-    def _checked_outputs(self, artefact: Artefact) -> dict[str, int]:
-        """Return the position of each output after comparing model and metadata."""
+    def _output_reader(self, artefact: Artefact) -> OutputReader:
+        """Return what reads the model's outputs, after comparing model and metadata.
+
+        Raises:
+            ArtefactError: They do not fit.
+        """
         expected_input = (1, *artefact.metadata.preprocessing.input_shape)
         given_input = self._backend.input_details.shape
-        shapes = [details.shape for details in self._backend.output_details]
-        outputs = dict(artefact.metadata.outputs)
-        if given_input != expected_input:
-            problem = f"the model takes {given_input}, the metadata says {expected_input}"
-        elif max(outputs.values()) >= len(shapes):
-            problem = f"the model has {len(shapes)} outputs, the metadata names number {max(outputs.values())}"
-        elif (
-            len(shapes[outputs["latent"]]) != 4 or shapes[outputs["latent"]] != shapes[outputs["reconstructed_latent"]]
-        ):
-            problem = f"the latents have shapes {shapes}, twice the same (1, h, w, nz) was expected"
-        elif "reconstruction" in outputs and shapes[outputs["reconstruction"]] != expected_input:
-            problem = f"the reconstruction has shape {shapes[outputs['reconstruction']]}, not the input's"
-        else:
-            return outputs
-        raise ArtefactError(f"Artefact '{self.path}' does not fit its metadata: {problem}. Export it again.")
+        try:
+            if given_input != expected_input:
+                raise ArtefactError(f"the model takes {given_input}, the metadata says {expected_input}")
+            return OutputReader.from_names(artefact.metadata.outputs, self._backend.output_details, expected_input)
+        except ArtefactError as error:
+            raise ArtefactError(
+                f"Artefact '{self.path}' does not fit its metadata: {error}. Export it again."
+            ) from error

@@ -6,7 +6,7 @@ Everything above talks to a `Backend`. Tests put a fake in its place; another de
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edge_runtime.errors import BackendError
-from edge_runtime.quantization import TensorDetails, dequantize, quantize
+from edge_runtime.quantization import PixelLevels, TensorDetails
 
 _MODULES = (("LiteRT", "ai_edge_litert.interpreter"), ("tflite_runtime", "tflite_runtime.interpreter"))
 
@@ -34,15 +34,17 @@ class Backend(Protocol):
     def output_details(self) -> tuple[TensorDetails, ...]:
         """The model's outputs in the interpreter's order."""
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         """Run the model on one image.
 
         Args:
-            inputs: float32 (H, W, C) in [-1, 1].
+            pixels: uint8 (H, W, C), as `prepare_image` returns them.
+            wanted: Positions in `output_details` of the outputs to return, each copy of which costs; None: all.
 
         Returns:
-            The outputs as float32 (dequantized), the batch dimension of 1 kept, in the order of
-            `output_details`.
+            These outputs in the order asked for, as the model holds them, integers where it is quantized, with shape
+            and dtype as in `output_details`; own copies. `quantization.dequantize` makes real numbers of those that
+            are wanted.
 
         Raises:
             BackendError: The model cannot be run.
@@ -108,18 +110,18 @@ class InterpreterBackend:
         self.output_details = tuple(TensorDetails.from_interpreter(output) for output in outputs)
         self._input_index = inputs[0]["index"]
         self._output_indices = [output["index"] for output in outputs]
+        self._levels = PixelLevels(self.input_details)
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         """Run the model on one image; see `Backend.run`."""
-        self._interpreter.set_tensor(self._input_index, quantize(inputs, self.input_details)[np.newaxis])
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input_index, self._levels.of(pixels))
         try:
-            self._interpreter.invoke()
+            interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
-        return [
-            dequantize(self._interpreter.get_tensor(index), details)
-            for index, details in zip(self._output_indices, self.output_details, strict=True)
-        ]
+        indices = self._output_indices
+        return list(map(interpreter.get_tensor, indices if wanted is None else map(indices.__getitem__, wanted)))
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Preprocessing:
                 f"The contrast rule is '{self.contrast_rule}'; one of {', '.join(CONTRAST_RULES)} was expected."
             )
 
-    @property
+    @cached_property
     def input_shape(self) -> tuple[int, int, int]:
         """The shape of one prepared picture: (height, width, channels)."""
         return self.height, self.width, self.channels

@@ -23,6 +23,7 @@ from edge_runtime.image_files import IMAGE_SUFFIXES, natural_order
 from edge_runtime.sources.folder_observer import FolderObserver
 from edge_runtime.sources.seen_files import SeenFiles, content_fingerprint, fingerprint
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
+from edge_runtime.sources.state_file import StateFile
 from edge_runtime.watching.events import ComponentHealth
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -54,6 +55,8 @@ class FolderSource:
         include_existing: Whether files that are there at the start are given.
         settle_seconds: How long a file must be unchanged when nobody says that it was closed.
         seen: The record of what was given.
+        state: Keeps that record over a restart. A file is put there once its frame has been dealt with, that is when
+            the next one is asked for, or at the end.
 
     Raises:
         SourceError: The path is a file, or `once` was asked for and it does not exist.
@@ -67,6 +70,7 @@ class FolderSource:
         include_existing: bool = True,
         settle_seconds: float = 1.0,
         seen: SeenFiles | None = None,
+        state: StateFile | None = None,
     ) -> None:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
@@ -79,6 +83,9 @@ class FolderSource:
         self._include_existing = include_existing
         self._settle_seconds = settle_seconds
         self._seen = SeenFiles() if seen is None else seen
+        self._state = state
+        self._unrecorded: list[int] = []
+        self._root_length = len(os.path.join(self.folder, ""))  # noqa: PTH118 - with the separator at its end
         self._unsettled: dict[str, _Look] = {}
         self._ready: deque[str] = deque()
         self._awake = Event()
@@ -93,15 +100,25 @@ class FolderSource:
         return str(self.folder)
 
     def start(self) -> None:
-        """Begin to watch; without `include_existing` what is there now is passed over."""
+        """Begin to watch; without `include_existing` what is there now is passed over.
+
+        With a state file only at its first start: later, what is there and not in the file has come meanwhile.
+
+        Raises:
+            SourceError, OutputError: The state file cannot be used.
+        """
+        if self._state is not None:
+            self._seen.add_all(self._state.open())
         self._observer.keep_running()
-        if not self._include_existing:
+        if not self._include_existing and (self._state is None or self._state.is_new):
             with suppress(OSError):  # it is away; what it brings when it comes is new
                 for path, status in _images_below(os.fspath(self.folder)):
-                    self._seen.add(fingerprint(path, status.st_size, status.st_mtime_ns))
+                    self._remember(self._mark(path, status))
+            self._record()
 
     def next_frame(self, timeout_seconds: float) -> Frame | None:
         """Return the next complete file that has not been given yet; see `Source`."""
+        self._record()
         deadline_seconds = monotonic() + timeout_seconds
         while True:
             frame = self._next_ready()
@@ -131,6 +148,9 @@ class FolderSource:
             return ComponentHealth(
                 SOURCE_COMPONENT, "degraded", f"Some files in '{self.folder}' cannot be opened; they are tried again."
             )
+        if self._state is not None and self._state.problem:
+            message = f"{self._state.problem} After a restart, images would be judged again."
+            return ComponentHealth(SOURCE_COMPONENT, "degraded", message)
         if self._observer.problem:
             return ComponentHealth(SOURCE_COMPONENT, "ok", self._observer.problem)
         return ComponentHealth(SOURCE_COMPONENT, "ok")
@@ -138,6 +158,9 @@ class FolderSource:
     def close(self) -> None:
         """Stop watching."""
         self._observer.stop()
+        self._record()
+        if self._state is not None:
+            self._state.close()
 
     def _next_ready(self) -> Frame | None:
         for path in self._observer.take_completed():
@@ -155,11 +178,11 @@ class FolderSource:
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files costs
                 before = os.fstat(file.fileno())
-                mark = fingerprint(path, before.st_size, before.st_mtime_ns)
+                mark = self._mark(path, before)
                 if not stat.S_ISREG(before.st_mode) or mark in self._seen:
                     return None
                 if before.st_size > MAX_FILE_BYTES:
-                    self._seen.add(mark)
+                    self._remember(mark)
                     return _unreadable(path, f"has {before.st_size / 1e6:.0f} MB; {MAX_FILE_BYTES / 1e6:.0f} are read")
                 content = file.read()
                 after = os.fstat(file.fileno())
@@ -169,11 +192,11 @@ class FolderSource:
             return self._given_up(path, error)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             return None  # still being written; the next look begins anew
-        self._seen.add(mark)
-        content_mark = content_fingerprint(path, content)
+        self._remember(mark)
+        content_mark = content_fingerprint(path[self._root_length :], content)
         if content_mark in self._seen:
             return None  # only its date is new, as `cp -p` sets it after closing, or it came back with its folder
-        self._seen.add(content_mark)
+        self._remember(content_mark)
         self._problem = ""
         return Frame(path, content)
 
@@ -182,7 +205,7 @@ class FolderSource:
         look = self._unsettled.get(path)
         if look is None or monotonic() - look.since_seconds < _GIVE_UP_SECONDS:
             return None
-        self._seen.add(fingerprint(path, look.size_bytes, look.modified_ns))
+        self._remember(fingerprint(path[self._root_length :], look.size_bytes, look.modified_ns))
         return _unreadable(path, f"cannot be opened: {error.strerror or error}")
 
     def _scan(self, now_seconds: float) -> None:
@@ -192,7 +215,7 @@ class FolderSource:
         try:
             # One file after the other: a list of all would be what this program needs most memory for.
             for path, status in _images_below(os.fspath(self.folder)):
-                if fingerprint(path, status.st_size, status.st_mtime_ns) in self._seen:
+                if self._mark(path, status) in self._seen:
                     continue
                 look = _Look(status.st_size, status.st_mtime_ns, now_seconds)
                 former = self._unsettled.get(path)
@@ -221,7 +244,30 @@ class FolderSource:
     def _forget_missing(self) -> None:
         with suppress(OSError):  # away again: later
             images = _images_below(os.fspath(self.folder))
-            self._seen.forget_missing({fingerprint(path, s.st_size, s.st_mtime_ns) for path, s in images})
+            before = len(self._seen)
+            self._seen.forget_missing({self._mark(path, status) for path, status in images})
+            if self._state is not None and len(self._seen) < before:
+                self._state.rewrite(self._seen.all())
+
+    def _mark(self, path: str, status: os.stat_result) -> int:
+        # The path below the folder: the record holds wherever the folder is, and however it was named.
+        return fingerprint(path[self._root_length :], status.st_size, status.st_mtime_ns)
+
+    def _remember(self, mark: int) -> None:
+        self._seen.add(mark)
+        if self._state is not None:
+            self._unrecorded.append(mark)
+
+    def _record(self) -> None:
+        """Put into the state file what has been dealt with since the last time."""
+        state, marks = self._state, self._unrecorded
+        if state is None or not (marks or state.is_behind):
+            return
+        self._unrecorded = []
+        if not state.is_behind:
+            state.append(marks)
+        elif state.may_retry:
+            state.rewrite(self._seen.all())
 
 
 def _images_below(root: str) -> Iterator[tuple[str, os.stat_result]]:

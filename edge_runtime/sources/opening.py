@@ -13,6 +13,7 @@ from edge_runtime.sources.camera import Camera
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.source import Source
+from edge_runtime.sources.state_file import StateFile
 from edge_runtime.sources.video_file import VideoFileSource
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
@@ -27,11 +28,13 @@ class SourceOptions:
         once: Of a folder: end when all complete files were judged.
         include_existing: Of a folder: judge what is there at the start too.
         settle_seconds: Of a folder: how long a file must be unchanged when nobody says that it was closed.
+        state: Of a folder: the file that keeps what was judged over a restart.
     """
 
     once: bool = False
     include_existing: bool = True
     settle_seconds: float = 1.0
+    state: str | None = None
 
 
 def open_source(specification: str, options: SourceOptions | None = None) -> Source:
@@ -45,10 +48,14 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
         SourceError: It is none of these, or not of a kind that the options fit.
     """
     options = options or SourceOptions()
+    path = Path(specification)
     scheme = specification.partition("://")[0].lower() if "://" in specification else ""
     number = re.fullmatch(r"(?:(camera|picamera):)?(\d{1,3})", specification)
     if options.once and (scheme or number):
         raise SourceError(f"'{specification}' never ends; --once is for a folder. Leave it out.")
+    is_video = path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+    if options.state is not None and (scheme or is_video or (number and not path.exists())):
+        raise SourceError(f"--state is for a folder, and '{without_password(specification)}' is none. Leave it out.")
     if scheme:
         if scheme not in STREAM_SCHEMES:
             raise SourceError(
@@ -56,13 +63,12 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
             )
         name = without_password(specification)
         return LiveSource(name, partial(_open_stream, specification, name))
-    if number and not Path(specification).exists():
+    if number and not path.exists():
         index = int(number[2])
         if number[1] == "picamera":
             return LiveSource(f"picamera:{index}", partial(_open_picamera, index))
         return LiveSource(f"camera:{index}", partial(_open_stream, index, f"camera:{index}"))
-    path = Path(specification)
-    if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
+    if is_video:
         return VideoFileSource(specification, partial(_open_video, specification))
     if path.is_file():
         raise SourceError(
@@ -78,6 +84,7 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
         once=options.once,
         include_existing=options.include_existing,
         settle_seconds=options.settle_seconds,
+        state=None if options.state is None else StateFile(options.state),
     )
 
 

@@ -22,6 +22,11 @@ class Pacing:
     _next_seconds: float = float("-inf")
     _frames: int = 0
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every frame is judged as soon as it comes, so that nothing else need be asked."""
+        return self.every_seconds == 0 and self.every_frames == 1
+
     def wait_seconds(self, now_seconds: float) -> float:
         """Return how long no frame is wanted yet, 0 if one is."""
         return max(0.0, self._next_seconds - now_seconds)

@@ -56,6 +56,19 @@ class SeenFiles:
         if len(self._recent) > _RECENT_LIMIT:
             self._merge()
 
+    def add_all(self, marks: np.ndarray) -> None:
+        """Remember many files.
+
+        Args:
+            marks: Their fingerprints, uint64 (N,).
+        """
+        self._sorted = np.union1d(self._sorted, marks)
+
+    def all(self) -> np.ndarray:
+        """Return all fingerprints, uint64 (N,) in rising order."""
+        self._merge()
+        return self._sorted
+
     def forget_missing(self, present: set[int]) -> None:
         """Drop files that are not in the folder any more, once more than `capacity` are remembered.
 

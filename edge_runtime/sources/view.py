@@ -42,8 +42,12 @@ class View:
                 f"--roi is {self.region}; X,Y,WIDTH,HEIGHT in pixels, the last two above 0, was expected."
             )
 
-    def of(self, frame: Picture, name: str = "The frame") -> Picture:
+    def of(self, frame: Picture, name: str = "") -> Picture:
         """Return the part of a frame that is judged.
+
+        Args:
+            frame: The whole frame.
+            name: Which frame, for errors.
 
         Raises:
             ImageError: The region does not lie in the frame.
@@ -62,8 +66,9 @@ class View:
         size = (frame.shape[1], frame.shape[0]) if isinstance(frame, np.ndarray) else frame.size
         frame_width, frame_height = size
         if left + width > frame_width or top + height > frame_height:
+            which = f"Image '{name}'" if name else "The frame"
             raise ImageError(
-                f"{name} has {frame_width} x {frame_height} pixels; --roi {left},{top},{width},{height} does not "
+                f"{which} has {frame_width} x {frame_height} pixels; --roi {left},{top},{width},{height} does not "
                 "lie in it."
             )
         if isinstance(frame, np.ndarray):

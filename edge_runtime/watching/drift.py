@@ -61,6 +61,7 @@ class DriftMonitor:
         self.window_frames = window_frames
         self._quantiles = np.asarray(calibration.score_quantiles, np.float64)
         self._levels = np.linspace(0, 1, len(self._quantiles))
+        self._ranks = np.arange(max(1, window_frames) + 1, dtype=np.float64)
         self._num_calibrated = max(2, calibration.num_images)
         self._scores: deque[float] = deque(maxlen=max(1, window_frames))
         self._until_test = window_frames
@@ -87,7 +88,7 @@ class DriftMonitor:
     def test(self) -> DriftTest:
         """Compare the window as it is with the calibration."""
         scores = np.sort(np.fromiter(self._scores, np.float64))
-        usual = scores[scores <= self._quantiles[-1]]
+        usual = scores[: scores.searchsorted(self._quantiles[-1], "right")]
         share_above = 1 - len(usual) / len(scores)
         if share_above > LARGEST_SHARE_ABOVE:
             return DriftTest(
@@ -118,11 +119,11 @@ class DriftMonitor:
         """Largest distance of the empirical from the calibrated distribution function; whether scores are higher."""
         expected = np.interp(rising, self._quantiles, self._levels)
         # Equal quantiles make a step of the calibrated function; below the step it has the lower value.
-        expected_before = self._levels[np.searchsorted(self._quantiles, rising, "left").clip(0, 100)]
+        expected_before = self._levels[np.minimum(self._quantiles.searchsorted(rising, "left"), 100)]
         expected_before = np.minimum(expected, expected_before)
-        ranks = np.arange(len(rising) + 1) / len(rising)
-        higher = float(np.max(expected_before - ranks[:-1], initial=0.0))
-        lower = float(np.max(ranks[1:] - expected, initial=0.0))
+        ranks = self._ranks[: len(rising) + 1] / len(rising)
+        higher = max(0.0, float((expected_before - ranks[:-1]).max()))
+        lower = max(0.0, float((ranks[1:] - expected).max()))
         return max(higher, lower), higher >= lower
 
     def _limit(self, num_scores: int) -> float:

@@ -11,14 +11,25 @@ from edge_runtime.watching.events import Event
 
 
 class EventHub:
-    """Delivers events in one order to all sinks."""
+    """Delivers events in one order to all sinks.
+
+    Attributes:
+        sinks: All that were added.
+        judgements_are_heard: Whether a sink takes the single judgements and evidence. If none does, they need not be
+            made.
+    """
 
     def __init__(self) -> None:
         self.sinks: tuple[Sink, ...] = ()
+        self.judgements_are_heard = False
         self._lock = threading.Lock()
 
-    def add(self, sink: Sink) -> None:
+    def add(self, sink: Sink, *, takes_judgements: bool = True) -> None:
         """Let a sink hear of every event from now on.
+
+        Args:
+            sink: Any sink.
+            takes_judgements: Whether it does anything with a `Judgement` or with evidence.
 
         Raises:
             SinkError: Another sink has the same name.
@@ -26,6 +37,7 @@ class EventHub:
         if any(sink.name == other.name for other in self.sinks):
             raise SinkError(f"The sink '{sink.name}' was given twice. Leave one out.")
         self.sinks = (*self.sinks, sink)
+        self.judgements_are_heard = self.judgements_are_heard or takes_judgements
 
     def start(self) -> None:
         """Start all sinks."""

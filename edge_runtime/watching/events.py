@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from edge_runtime.detector import Timings
+    from edge_runtime.detection import Timings
 
 AlarmState = Literal["off", "on"]
 HealthState = Literal["ok", "degraded", "failed"]

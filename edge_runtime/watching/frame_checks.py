@@ -11,7 +11,13 @@ SAMPLE_SIDE_PX = 16
 BLACK_UP_TO = 12
 WHITE_FROM = 250
 LARGEST_SHARE_SEEING = 0.02
-"""A picture is blind when at most this share of its sampled pixels is neither."""
+"""A picture is blind when at most this share of its sampled pixels is not black, or not white."""
+
+_BLACK = bytes(range(BLACK_UP_TO + 1))
+_WHITE = bytes(range(WHITE_FROM, 256))
+_BLACK_OR_WHITE = _BLACK + _WHITE
+_FIRST_LOOK = 128
+_SMALL_FRAME = 4096  # values
 
 
 class FrameChecks:
@@ -43,15 +49,9 @@ class FrameChecks:
             Whether this frame tells nothing about a part: black, overexposed, or one of a frozen series.
         """
         sample = _sample(frame)
-        pixels = sample.tobytes()
-        self._equal_frames = self._equal_frames + 1 if pixels == self._latest else 1
-        self._latest = pixels
-        blind = (1 - LARGEST_SHARE_SEEING) * sample.size
-        darkness = ""
-        if np.count_nonzero(sample <= BLACK_UP_TO) >= blind:
-            darkness = "The frames are black: the lamp or the camera is off, or the lens is covered."
-        elif np.count_nonzero(sample >= WHITE_FROM) >= blind:
-            darkness = "The frames are overexposed: check lamp and exposure."
+        self._equal_frames = self._equal_frames + 1 if sample == self._latest else 1
+        self._latest = sample
+        darkness = _darkness(sample)
         self._blind_frames = self._blind_frames + 1 if darkness else 0
         is_frozen = self._equal_frames >= self._frozen_frames
         if darkness and self._blind_frames >= self._patience_frames:
@@ -63,10 +63,25 @@ class FrameChecks:
         return bool(darkness) or is_frozen
 
 
-def _sample(frame: Picture) -> np.ndarray:
-    """Return single pixels of a frame, spread over it, at most about `SAMPLE_SIDE_PX` a side: uint8."""
+def _darkness(sample: bytes) -> str:
+    """Return what makes a picture blind, nothing if it is not; to delete some values from bytes is to count them."""
+    seeing_up_to = LARGEST_SHARE_SEEING * len(sample)
+    for some in (sample[:_FIRST_LOOK], sample):  # nearly every frame shows at the first look that it is not blind
+        if len(some.translate(None, _BLACK_OR_WHITE)) > seeing_up_to:
+            return ""
+    if len(sample.translate(None, _BLACK)) <= seeing_up_to:
+        return "The frames are black: the lamp or the camera is off, or the lens is covered."
+    if len(sample.translate(None, _WHITE)) <= seeing_up_to:
+        return "The frames are overexposed: check lamp and exposure."
+    return ""
+
+
+def _sample(frame: Picture) -> bytes:
+    """Return the pixels of a small frame, and of a larger one single pixels, spread over it."""
     if isinstance(frame, np.ndarray):
-        return frame[:: 1 + (frame.shape[0] - 1) // SAMPLE_SIDE_PX, :: 1 + (frame.shape[1] - 1) // SAMPLE_SIDE_PX]
+        if frame.size <= _SMALL_FRAME:
+            return frame.tobytes()  # quicker than to pick some
+        height, width = frame.shape[:2]
+        return frame[:: 1 + (height - 1) // SAMPLE_SIDE_PX, :: 1 + (width - 1) // SAMPLE_SIDE_PX].tobytes()
     size = (min(frame.width, SAMPLE_SIDE_PX), min(frame.height, SAMPLE_SIDE_PX))
-    small = frame.resize(size, Image.Resampling.NEAREST)
-    return np.frombuffer(small.tobytes(), np.uint8)
+    return frame.resize(size, Image.Resampling.NEAREST).tobytes()

@@ -14,7 +14,7 @@ from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.source import Frame, Picture
 from edge_runtime.sources.view import View
 from edge_runtime.watching.decision import AlarmDecider, Transition
-from edge_runtime.watching.drift import DriftMonitor
+from edge_runtime.watching.drift import DriftMonitor, DriftTest
 from edge_runtime.watching.event_hub import EventHub
 from edge_runtime.watching.events import (
     AlarmChanged,
@@ -87,6 +87,7 @@ class FrameJudge:
         self._view = view
         self._decider = decider
         self._checks = checks
+        self._view_problem = ""
         self._watchdog = watchdog
         self._drift_window_frames = drift_window_frames
         self._drift = DriftMonitor(self.detector.calibration, drift_window_frames)
@@ -138,38 +139,27 @@ class FrameJudge:
             self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
 
     def _judge(self, frame: Frame) -> None:
-        picture = self._view.of(frame.decode(), f"Image '{frame.name}'")
-        is_blind = self._checks is not None and self._is_blind(self._checks, picture)
+        picture = self._view.of(frame.decode(), frame.name)
+        checks = self._checks
+        is_blind = checks is not None and checks.is_blind(picture)
+        if checks is not None and checks.problem != self._view_problem:
+            self._report_view(checks.problem)
         examination = self._examined(picture, frame)
         if examination is None:
             return
-        detection, statistics = examination.detection, self.statistics
+        score, statistics = examination.score, self.statistics
         transition: Transition | None = None
         if not is_blind:  # what the camera did not see is neither a defect nor a change of the scene
-            transition = self._decider.update(detection.score, detection.threshold, monotonic())
-            self._look_for_drift(detection.score)
+            transition = self._decider.update(score, examination.threshold, monotonic())
+            drift = self._drift.update(score)
+            if drift is not None:
+                self._report_drift(drift)
         statistics.judged += 1
-        statistics.anomalous += detection.is_anomaly
-        statistics.last_score = detection.score
-        statistics.latencies_ms.append(detection.timings.total_ms)
-        judgement = Judgement(
-            time=utc_now(),
-            sequence=statistics.judged,
-            source=self._source_name,
-            frame=frame.name,
-            score=detection.score,
-            normalised_score=detection.normalised_score,
-            threshold=detection.threshold,
-            is_anomaly=detection.is_anomaly,
-            alarm=self._decider.state,
-            scene_changed=self._drift.changed,
-            timings=detection.timings,
-            model_sha256=self.model_sha256,
-        )
-        evidence = _evidence(picture, examination, self.detector)
-        self._hub.publish(judgement, evidence)
-        if transition is not None:
-            self._report_alarm(transition, judgement, evidence)
+        statistics.anomalous += examination.is_anomaly
+        statistics.last_score = score
+        statistics.latencies_ms.append(examination.total_ms)
+        if transition is not None or self._hub.judgements_are_heard:
+            self._report(frame, picture, examination, transition)
 
     def _examined(self, picture: Picture, frame: Frame) -> Examination | None:
         """Run the model; when the interpreter fails, load it anew and try again, then give the frame up."""
@@ -177,7 +167,7 @@ class FrameJudge:
         for _ in range(_TRIES_A_FRAME):
             self._watchdog.begin()
             try:
-                examination = self.detector.examine(picture)
+                examination = self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
             except BackendError as error:
                 reason = str(error)
             else:
@@ -207,22 +197,38 @@ class FrameJudge:
         else:
             self.take_over_model()
 
-    def _is_blind(self, checks: FrameChecks, picture: Picture) -> bool:
-        before = checks.problem
-        is_blind = checks.is_blind(picture)
-        if checks.problem != before:
-            self._board.report(ComponentHealth(VIEW_COMPONENT, "failed" if checks.problem else "ok", checks.problem))
-        return is_blind
+    def _report_view(self, problem: str) -> None:
+        self._view_problem = problem
+        self._board.report(ComponentHealth(VIEW_COMPONENT, "failed" if problem else "ok", problem))
 
-    def _look_for_drift(self, score: float) -> None:
-        found = self._drift.update(score)
-        if found is not None:
-            window_frames = self._drift.window_frames
-            self._hub.publish(
-                SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
-            )
+    def _report_drift(self, found: DriftTest) -> None:
+        window_frames = self._drift.window_frames
+        self._hub.publish(
+            SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
+        )
 
-    def _report_alarm(self, transition: Transition, judgement: Judgement, evidence: Evidence) -> None:
+    def _report(self, frame: Frame, picture: Picture, examination: Examination, transition: Transition | None) -> None:
+        judgement = Judgement(
+            time=utc_now(),
+            sequence=self.statistics.judged,
+            source=self._source_name,
+            frame=frame.name,
+            score=examination.score,
+            normalised_score=examination.normalised_score,
+            threshold=examination.threshold,
+            is_anomaly=examination.is_anomaly,
+            alarm=self._decider.state,
+            scene_changed=self._drift.changed,
+            timings=examination.timings,
+            model_sha256=self.model_sha256,
+        )
+        is_heard = self._hub.judgements_are_heard
+        evidence = _evidence(picture, examination, self.detector) if is_heard else None
+        self._hub.publish(judgement, evidence)
+        if transition is not None:
+            self._report_alarm(transition, judgement, evidence)
+
+    def _report_alarm(self, transition: Transition, judgement: Judgement, evidence: Evidence | None) -> None:
         decider, rule = self._decider, self._decider.rule
         if transition == "raised":
             self.statistics.alarms += 1

@@ -129,20 +129,20 @@ class WatchLoop:
         Returns:
             What was done; the hub has had it too.
         """
-        source, pacing, stop = self._source, self._pacing, self._stop
+        source, pacing, stop, takes_all = self._source, self._pacing, self._stop, self._pacing.takes_all
         model = str(self._model.path)
         self._hub.publish(WatchStarted(utc_now(), source.name, model, self.model_sha256, self.threshold, __version__))
         while not stop.is_set():
             now_seconds = monotonic()
             if now_seconds >= self._next_chores_seconds or self._wishes:
                 self._do_chores(now_seconds)
-            wait_seconds = pacing.wait_seconds(now_seconds)
+            wait_seconds = 0.0 if takes_all else pacing.wait_seconds(now_seconds)
             if wait_seconds:
                 self._pass_time(wait_seconds)
                 continue
             frame = source.next_frame(_WAIT_SECONDS)
             if frame is not None:
-                if pacing.takes(now_seconds):
+                if takes_all or pacing.takes(now_seconds):
                     self._judge.handle(frame)
             elif source.exhausted:
                 if not self._outlives_source:

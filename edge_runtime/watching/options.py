@@ -24,6 +24,12 @@ class WatchOptions:
     )
     once: bool = option(False, "End when all images of a folder were judged, instead of waiting for more.")
     existing: bool = option(True, "Judge the images that are in a folder at the start too.")
+    state: str | None = option(
+        None,
+        "Of a folder: a file that keeps what was judged, so that a restart judges what has come meanwhile, and nothing "
+        "twice.",
+        value_type=str,
+    )
     settle_seconds: float = option(
         1.0,
         "A file that nobody reported as closed is complete when it has not changed for so long.",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge_runtime.errors import OptionError
 from edge_runtime.sinks.sink import Controls, Sink
 from edge_runtime.sources.opening import SourceOptions, open_source
 from edge_runtime.sources.pacing import parse_pacing
@@ -71,7 +72,10 @@ class WatchSession:
         view = View(None if options.roi is None else parse_region(options.roi), int(options.rotate))
         pacing = parse_pacing(options.every)
         if isinstance(source, str):
-            source = open_source(source, SourceOptions(options.once, options.existing, options.settle_seconds))
+            source_options = SourceOptions(options.once, options.existing, options.settle_seconds, options.state)
+            source = open_source(source, source_options)
+        elif options.state is not None:
+            raise OptionError("--state is for a folder, and no folder is watched. Leave it out.")
         self.source = source
         self.hub = EventHub()
         self.board = HealthBoard(self.hub)
@@ -106,7 +110,7 @@ class WatchSession:
             outlives_source=outlives_source,
             stop=stop,
         )
-        self.hub.add(ConsoleLog())
+        self.hub.add(ConsoleLog(), takes_judgements=False)
         for open_one in sink_openers:
             self.hub.add(open_one(self.loop))
 

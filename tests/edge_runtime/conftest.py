@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -65,12 +65,13 @@ class FakeBackend:
             )
         )
         self.latent_value = latent_value
-        self.inputs: list[np.ndarray] = []
+        self.pixels: list[np.ndarray] = []
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
-        self.inputs.append(inputs)
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+        self.pixels.append(pixels.copy())
         latent = np.full(self.output_details[0].shape, self.latent_value, np.float32)
-        return [latent, np.zeros_like(latent), np.zeros((1, *inputs.shape), np.float32)]
+        outputs = [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
+        return outputs if wanted is None else [outputs[position] for position in wanted]
 
 
 @pytest.fixture

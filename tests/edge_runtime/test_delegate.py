@@ -250,8 +250,8 @@ def test_a_real_library_is_loaded_and_used(built_library: Path) -> None:
     backend = device_backend_loader(DeviceOptions("edgetpu:usb"), said.append, system)(RUNNABLE, 1)
     assert backend.name.endswith("(edgetpu:usb, 1 thread)")
     assert "runtime version 14" in said[0]
-    inputs = np.zeros((8, 8, 1), np.float32)
-    for output, expected in zip(backend.run(inputs), load_backend(RUNNABLE).run(inputs), strict=True):
+    pixels = np.full((8, 8, 1), 128, np.uint8)
+    for output, expected in zip(backend.run(pixels), load_backend(RUNNABLE).run(pixels), strict=True):
         np.testing.assert_array_equal(output, expected)
 
 

@@ -78,6 +78,44 @@ def test_one_image_gives_one_score_by_every_way(
         np.testing.assert_array_equal(anomaly_map, detection.anomaly_map)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ScoreRule({"latent_l2": 0.7}, "max"),
+        ScoreRule({"latent_l1": 1.0}),
+        ScoreRule({"latent_l2": 1.0, "reconstruction_l1": 50.0}),
+    ],
+)
+def test_a_detectors_score_is_that_of_its_outputs_by_every_rule(
+    make_artefact: Callable[..., Path], rule: ScoreRule
+) -> None:
+    detector = AnomalyDetector(make_artefact(score_rule=rule))
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 1), np.uint8)
+    scores = anomaly_scores(rule, scale_pixels(pixels), detector.model_outputs(pixels))
+    assert [detector.detect(picture).score for picture in pixels] == scores.tolist()
+
+
+def test_an_examination_keeps_what_its_map_is_made_of_when_other_images_follow(artefact_path: Path) -> None:
+    detector = AnomalyDetector(artefact_path)
+    expected = detector.detect(MARKED[:, :, np.newaxis])
+    examination = detector.examine(MARKED[:, :, np.newaxis])
+    detector.examine(SMOOTH[:, :, np.newaxis])
+    detection = examination.detection
+    assert (detection.score, detection.normalised_score) == (expected.score, expected.normalised_score)
+    assert (examination.score, examination.is_anomaly) == (expected.score, expected.is_anomaly)
+    assert detection.timings.total_ms == pytest.approx(examination.total_ms)
+    np.testing.assert_array_equal(examination.anomaly_map(), expected.anomaly_map)
+    np.testing.assert_array_equal(examination.reconstruction(), expected.reconstruction)
+
+
+def test_an_examination_without_a_map_has_the_same_verdict_and_says_that_it_has_no_map(artefact_path: Path) -> None:
+    detector = AnomalyDetector(artefact_path)
+    examination = detector.examine(MARKED, with_map=False)
+    assert examination.score == detector.examine(MARKED).score
+    with pytest.raises(ValueError, match="examined without its map"):
+        examination.anomaly_map()
+
+
 def test_the_threshold_can_be_given_and_changed(artefact_path: Path) -> None:
     detector = AnomalyDetector(artefact_path, threshold=0.0)
     assert detector.detect(MARKED).is_anomaly
@@ -124,7 +162,7 @@ def test_a_fake_backend_takes_the_interpreters_place(artefact_path: Path, fake_b
     detector = AnomalyDetector(artefact_path, backend_loader=lambda flatbuffer, num_threads: fake_backend)
     detection = detector.detect(np.full((5, 5), 255, np.uint8))
     assert detection.score == pytest.approx(0.36)
-    np.testing.assert_array_equal(fake_backend.inputs[0], np.ones((32, 32, 1), np.float32))
+    np.testing.assert_array_equal(fake_backend.pixels[0], np.full((32, 32, 1), 255, np.uint8))
     np.testing.assert_allclose(detection.anomaly_map, 1)
 
 

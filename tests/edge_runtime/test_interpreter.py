@@ -8,44 +8,58 @@ import pytest
 
 from edge_runtime.errors import BackendError
 from edge_runtime.interpreter import InterpreterBackend, load_backend
+from edge_runtime.quantization import dequantize
 from tests.edge_runtime.tiny_model import INPUT_SCALE, LATENT_SIZE, tiny_flatbuffer
 
 
 @pytest.mark.parametrize("quantized", [True, False])
-def test_a_model_is_run_and_its_outputs_are_real_numbers(quantized: bool) -> None:
+def test_a_model_is_run_on_pixels_and_its_outputs_are_as_it_holds_them(quantized: bool) -> None:
     backend = load_backend(tiny_flatbuffer(16, 3, quantized=quantized), 1)
     assert backend.name.startswith("LiteRT ")
     assert backend.name.endswith("(CPU, 1 thread)")
     assert backend.input_details.shape == (1, 16, 16, 3)
     assert backend.input_details.dtype == ("int8" if quantized else "float32")
-    inputs = np.full((16, 16, 3), 0.5, np.float32)
-    latent, reconstructed_latent, reconstruction = backend.run(inputs)
-    assert latent.shape == reconstructed_latent.shape == (1, 1, 1, LATENT_SIZE)
-    assert latent.dtype == reconstruction.dtype == np.float32
+    outputs = backend.run(np.full((16, 16, 3), 191, np.uint8))
+    assert [(output.shape, output.dtype.name) for output in outputs] == [
+        (details.shape, details.dtype) for details in backend.output_details
+    ]
+    assert outputs[0].shape == outputs[1].shape == (1, 1, 1, LATENT_SIZE)
     # The blur of a plain surface is the surface, away from the border that the convolution fills with zeros.
-    np.testing.assert_allclose(reconstruction[0, 1:-1, 1:-1], 0.5, atol=2 * INPUT_SCALE)
+    reconstruction = dequantize(outputs[2], backend.output_details[2])
+    np.testing.assert_allclose(reconstruction[0, 1:-1, 1:-1], 191 / 127.5 - 1, atol=2 * INPUT_SCALE)
 
 
-def test_an_input_beyond_the_range_is_clipped() -> None:
+@pytest.mark.parametrize("quantized", [True, False])
+def test_pixels_of_another_size_or_type_are_refused(quantized: bool) -> None:
+    backend = load_backend(tiny_flatbuffer(16, quantized=quantized), 1)
+    for pixels in (np.zeros((16, 15, 1), np.uint8), np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16, 1), np.float32)):
+        with pytest.raises(ValueError, match=r"uint8 \(16, 16, 1\) was expected"):
+            backend.run(pixels)
+
+
+def test_only_the_outputs_that_are_wanted_are_given() -> None:
     backend = load_backend(tiny_flatbuffer(16), 1)
-    at_the_end = backend.run(np.full((16, 16, 1), 1, np.float32))
-    beyond = backend.run(np.full((16, 16, 1), 3, np.float32))
-    for one, other in zip(at_the_end, beyond, strict=True):
-        np.testing.assert_array_equal(one, other)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 1), np.uint8)
+    latent, reconstructed_latent, reconstruction = backend.run(pixels)
+    for given, expected in zip(backend.run(pixels, (1, 0)), (reconstructed_latent, latent), strict=True):
+        np.testing.assert_array_equal(given, expected)
+    np.testing.assert_array_equal(backend.run(pixels, (2,))[0], reconstruction)
+    assert backend.run(pixels, ()) == []
 
 
-def test_outputs_stay_as_they_are_when_the_next_image_is_run() -> None:
-    backend = load_backend(tiny_flatbuffer(16, quantized=False), 1)
-    first = backend.run(np.full((16, 16, 1), 1, np.float32))
+@pytest.mark.parametrize("quantized", [True, False])
+def test_outputs_stay_as_they_are_when_the_next_image_is_run(quantized: bool) -> None:
+    backend = load_backend(tiny_flatbuffer(16, quantized=quantized), 1)
+    first = backend.run(np.full((16, 16, 1), 255, np.uint8))
     kept = [output.copy() for output in first]
-    backend.run(np.full((16, 16, 1), -1, np.float32))
+    backend.run(np.zeros((16, 16, 1), np.uint8))
     for output, copy in zip(first, kept, strict=True):
         np.testing.assert_array_equal(output, copy)
 
 
 def test_the_number_of_threads_does_not_change_the_result() -> None:
-    inputs = np.random.default_rng(0).uniform(-1, 1, (32, 32, 1)).astype(np.float32)
-    one, two = (load_backend(tiny_flatbuffer(32), threads).run(inputs) for threads in (1, 2))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 1), np.uint8)
+    one, two = (load_backend(tiny_flatbuffer(32), threads).run(pixels) for threads in (1, 2))
     for output, other in zip(one, two, strict=True):
         np.testing.assert_array_equal(output, other)
     with pytest.raises(BackendError, match="1 or more"):
@@ -114,7 +128,7 @@ def test_a_model_with_two_inputs_and_a_failing_run_are_clear() -> None:
     with pytest.raises(BackendError, match="2 inputs; one image was expected"):
         InterpreterBackend(b"", 1, "fake", TwoInputs)
     with pytest.raises(BackendError, match="cannot run the model: node 3 failed to prepare"):
-        InterpreterBackend(b"", 1, "fake", FakeInterpreter).run(np.zeros(2, np.float32))
+        InterpreterBackend(b"", 1, "fake", FakeInterpreter).run(np.zeros(2, np.uint8))
 
 
 def test_tflite_runtime_takes_over_where_litert_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

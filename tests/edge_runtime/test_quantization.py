@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import BackendError
-from edge_runtime.quantization import TensorDetails, dequantize, quantize
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.quantization import PixelLevels, TensorDetails, dequantize, quantize
 
 INT8 = TensorDetails("image", (1, 2, 2, 1), "int8", 1 / 128, 0)
 
@@ -56,3 +57,17 @@ def test_tensors_without_a_usable_scale_are_refused(dtype: type, quantization: t
     details = {"name": "odd", "shape": np.array([1, 2]), "dtype": dtype, "quantization": quantization}
     with pytest.raises(BackendError, match="tensor 'odd' is"):
         TensorDetails.from_interpreter(details)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point"),
+    [("int8", 1 / 128, 0), ("int8", 0.0123, -7), ("uint8", 1 / 128, 128), ("int16", 1 / 32768, 0), ("float32", 0.0, 0)],
+)
+def test_pixels_are_scaled_and_quantized_by_table_to_the_bit(dtype: str, scale: float, zero_point: int) -> None:
+    tensor = TensorDetails("image", (1, 16, 16, 3), dtype, scale, zero_point)
+    levels = PixelLevels(tensor)
+    pixels = np.random.default_rng(0).permutation(np.repeat(np.arange(256, dtype=np.uint8), 3)).reshape(16, 16, 3)
+    for picture in (pixels, pixels[::-1, ::-1], np.asfortranarray(pixels)):  # also such that do not lie in a row
+        content = levels.of(picture)
+        assert (content.shape, content.dtype) == ((1, 16, 16, 3), dtype)
+        np.testing.assert_array_equal(content[0], quantize(scale_pixels(picture), tensor))

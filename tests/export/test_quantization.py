@@ -12,6 +12,7 @@ import pytest
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.interpreter import load_backend
 from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.quantization import dequantize
 from edge_runtime.scoring import ScoreRule
 from export.errors import ExportError
 
@@ -57,9 +58,9 @@ def _run(flatbuffer: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     from export.conversion import output_positions
 
     backend = load_backend(flatbuffer)
-    outputs = [backend.run(image) for image in scale_pixels(pixels)]
+    outputs = [backend.run(image) for image in pixels]
     return {
-        name: np.concatenate([each[position] for each in outputs])
+        name: dequantize(np.concatenate([each[position] for each in outputs]), backend.output_details[position])
         for name, position in output_positions(flatbuffer).items()
     }
 

@@ -25,7 +25,7 @@ def test_the_region_is_cut_out_then_turned_clockwise() -> None:
 
 def test_a_region_outside_the_frame_is_an_error_of_that_frame() -> None:
     with pytest.raises(ImageError, match=r"'a\.png' has 8 x 6 pixels; --roi 6,0,3,3 does not lie in it"):
-        View((6, 0, 3, 3)).of(FRAME, "Image 'a.png'")
+        View((6, 0, 3, 3)).of(FRAME, "a.png")
 
 
 def test_a_region_is_four_numbers() -> None:

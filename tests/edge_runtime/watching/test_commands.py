@@ -10,8 +10,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from cli import main
 from tests.edge_runtime.watching.fakes import wait_for
@@ -53,6 +55,9 @@ def test_a_folder_is_watched_once_and_every_event_written(
         (["watch", "MODEL", ".", "--alarm-frames", "7"], "--alarm-frames is 7 of --alarm-window 5"),
         (["watch", "MODEL", ".", "--sink", "pigeon:home"], "--sink 'pigeon:home' is not understood"),
         (["watch", "MODEL", "camera:0", "--once"], "--once is for a folder"),
+        (["watch", "MODEL", "camera:0", "--state", "judged"], "--state is for a folder, and 'camera:0' is none"),
+        (["watch", "MODEL", ".", "--state", "MODEL"], "is no state file of a watch"),
+        (["serve", "MODEL", "--state", "judged"], "--state is for a folder, and no folder is watched"),
         (["serve", "MODEL", "--host", "0.0.0.0"], "--host 0.0.0.0 can be reached by other machines"),
         (["serve", "MODEL", "--port", "70000"], "--port is 70000"),
         (["serve", "MODEL", "--token-file", "no-such-file"], "'no-such-file', cannot be read"),
@@ -66,6 +71,39 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_watch_that_is_killed_goes_on_where_it_was(artefact_path: Path, tmp_path: Path) -> None:
+    folder, events_file = tmp_path / "line", tmp_path / "events.jsonl"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(600):
+        Image.fromarray(random.integers(0, 256, (64, 64), np.uint8)).save(folder / f"{number:04d}.png")
+    command = [sys.executable, "-m", "tfganomaly", "watch", artefact_path, folder, "--settle-seconds", "0.1"]
+    command += ["--state", tmp_path / "judged", "--sink", f"jsonl:{events_file}"]
+
+    def judged() -> list[str]:
+        if not events_file.exists():
+            return []
+        events = map(json.loads, events_file.read_text().splitlines())
+        return [Path(event["frame"]).name for event in events if event["event"] == "judgement"]
+
+    with (tmp_path / "log").open("w") as log:
+        first = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        wait_for(lambda: len(judged()) > 50, 60)
+        first.kill()
+        first.wait()
+        before = judged()
+        assert len(before) < 600
+        second = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        wait_for(lambda: len(set(judged())) == 600, 60)
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(30) == 0
+        Image.fromarray(random.integers(0, 256, (64, 64), np.uint8)).save(folder / "while it was down.png")
+        subprocess.run([*command, "--once"], cwd=ROOT, stdout=log, stderr=log, check=True, timeout=60)
+    names = judged()
+    assert names[-1] == "while it was down.png"
+    assert len(names) - len(set(names)) <= 1  # the one that was at hand when it was killed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

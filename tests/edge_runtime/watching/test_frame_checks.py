@@ -50,3 +50,14 @@ def test_a_bright_part_on_black_ground_is_seen() -> None:
     pixels[40:60, 40:60] = 180
     checks = FrameChecks()
     assert not any(checks.is_blind(Image.fromarray(pixels + number % 2)) for number in range(5))
+
+
+def test_a_frame_is_blind_up_to_two_percent_of_pixels_that_are_not() -> None:
+    for ground in (0, 255):
+        for seeing, is_blind in ((5, True), (6, False)):  # of 256 pixels
+            pixels = np.full((16, 16), ground, np.uint8)
+            pixels[0, :seeing] = 128
+            assert FrameChecks().is_blind(pixels) is is_blind
+    half = np.zeros((16, 16), np.uint8)
+    half[:, 8:] = 255  # black and white, but neither black nor overexposed
+    assert not FrameChecks().is_blind(half)

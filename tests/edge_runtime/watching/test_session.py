@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,11 +128,11 @@ def test_an_error_that_nobody_thought_of_costs_one_frame(watch: Watch, monkeypat
     examine = AnomalyDetector.examine
     calls = iter([None, ZeroDivisionError("odd"), None])
 
-    def sometimes(self: AnomalyDetector, image: object) -> object:
+    def sometimes(self: AnomalyDetector, image: object, *, with_map: bool) -> object:
         error = next(calls)
         if error:
             raise error
-        return examine(self, image)  # type: ignore[arg-type]
+        return examine(self, image, with_map=with_map)  # type: ignore[arg-type]
 
     monkeypatch.setattr(AnomalyDetector, "examine", sometimes)
     assert session.run().judged == 2
@@ -248,12 +248,12 @@ class Interpreter(FakeBackend):
         self.failures = 0
         self.wait_seconds = 0.0
 
-    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         time.sleep(self.wait_seconds)
         if self.failures:
             self.failures -= 1
             raise BackendError("the accelerator has gone")
-        return super().run(inputs)
+        return super().run(pixels, wanted)
 
 
 def with_interpreter(interpreter: Interpreter) -> Callable[[Path], AnomalyDetector]:
@@ -372,3 +372,17 @@ def test_what_the_user_wrote_is_checked_before_anything_starts(artefact_path: Pa
     with pytest.raises(SinkError, match="given twice"):
         WatchSession(artefact_path, str(tmp_path), WatchOptions(), AnomalyDetector, [lambda _: ListSink()] * 2)
     assert threading.active_count() == threads
+
+
+def test_without_a_sink_for_judgements_alarms_are_said_all_the_same(
+    artefact_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.watching.console_log.LOGGER.propagate", True)
+    options = WatchOptions(threshold=0.2, alarm_frames=1, alarm_window=1, clear_frames=1, summary_seconds=0.0)
+    session = WatchSession(artefact_path, ListSource([good(), bad(), good()]), options, AnomalyDetector)
+    with caplog.at_level("INFO", logger="tfganomaly.watch"):
+        ended = session.run()
+    assert (ended.judged, ended.anomalous, ended.alarms) == (3, 1, 1)
+    lines = [record.getMessage() for record in caplog.records]
+    assert "ALARM 1 of the latest 1 frames are anomalous (frame 2)" in lines
+    assert any(line.startswith("alarm cleared") and line.endswith("(frame 3)") for line in lines)

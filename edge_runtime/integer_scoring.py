@@ -1,0 +1,81 @@
+"""Scores one image straight from an int8 model's latents, for the models where that is possible.
+
+It is no second definition of the score: `scoring.anomaly_scores` is the one, and what this module gives equals it to
+the bit. On a small model the two dozen steps there, on arrays of a hundred numbers, cost half as much as the inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_runtime.output_reading import OutputReader
+from edge_runtime.quantization import dequantize
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+
+IntegerScore = Callable[[np.ndarray, np.ndarray], float]
+"""Takes the two latents as the interpreter holds them, (1, 1, 1, nz), and returns the score. For one thread."""
+
+_LARGEST_LATENT = 4096  # above that the general code, without table look-ups, is as quick
+_COMPARED_IMAGES = 16
+
+
+def integer_score(rule: ScoreRule, reader: OutputReader) -> IntegerScore | None:
+    """Return what scores an image from its integers, or None where only `anomaly_scores` can.
+
+    It can when the score is the squared distance of two single latent vectors of 8 bits. Whether it gives what
+    `anomaly_scores` gives is tried out here, on random latents, and not taken for granted: another version of numpy may
+    add up in another order, and a rule may mean more by its pooling than the mean of its one window.
+
+    Args:
+        rule: How the score is made.
+        reader: Which outputs are the latents.
+    """
+    latent, reconstructed = reader.details[reader.latent], reader.details[reader.reconstructed_latent]
+    components = {name: weight for name, weight in rule.components.items() if weight}
+    is_single_vector = latent.shape[:-1] == (1, 1, 1) and latent.shape[-1] <= _LARGEST_LATENT
+    has_bytes = {latent.dtype, reconstructed.dtype} <= {"int8", "uint8"}
+    if components.keys() != {"latent_l2"} or not is_single_vector or not has_bytes:
+        return None
+    score = _squared_distance(components["latent_l2"], reader)
+    return score if _equals_the_definition(score, rule, reader) else None
+
+
+def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
+    latent, reconstructed = reader.details[reader.latent], reader.details[reader.reconstructed_latent]
+    # Number i of a table is the float64 of the float32 that `dequantize` gives for i, and for i - 256 from the end.
+    table, reconstructed_table = (
+        dequantize(np.arange(256, dtype=np.uint8).view(tensor.dtype), tensor).astype(np.float64)
+        for tensor in (latent, reconstructed)
+    )
+    size = latent.shape[-1]
+    first, second = np.empty(latent.shape), np.empty(latent.shape)
+    squares = first.reshape(-1)  # the same memory
+    rounded = np.empty(1, np.float32)
+    subtract, multiply, add_up = np.subtract, np.multiply, np.add.reduce
+    take, take_reconstructed = table.take, reconstructed_table.take
+
+    def score(latent: np.ndarray, reconstructed_latent: np.ndarray) -> float:
+        take(latent, None, first, "wrap")
+        take_reconstructed(reconstructed_latent, None, second, "wrap")
+        subtract(first, second, first)
+        multiply(first, first, first)
+        rounded[0] = weight * (float(add_up(squares)) / size)
+        return rounded.item()
+
+    return score
+
+
+def _equals_the_definition(score: IntegerScore, rule: ScoreRule, reader: OutputReader) -> bool:
+    latent, reconstructed = reader.details[reader.latent], reader.details[reader.reconstructed_latent]
+    random = np.random.default_rng(0)
+    inputs = np.zeros((1, 1, 1, 1), np.float32)  # the distance of latents does not ask for it
+    for _ in range(_COMPARED_IMAGES):
+        raw, reconstructed_raw = (
+            random.integers(0, 256, tensor.shape, np.uint8).view(tensor.dtype) for tensor in (latent, reconstructed)
+        )
+        outputs = ModelOutputs(dequantize(raw, latent), dequantize(reconstructed_raw, reconstructed))
+        if score(raw, reconstructed_raw) != float(anomaly_scores(rule, inputs, outputs)[0]):
+            return False
+    return True
