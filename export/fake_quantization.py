@@ -18,12 +18,10 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.activation_ranges import ActivationRange
+from export.activation_ranges import MOVING_LAYERS, ActivationRange
 from export.conversion import LARGEST_INT8_PIXEL
 from export.lowering import LoweredGraph
 
-# They only move numbers, so their output has the scale of their input.
-_MOVING_LAYERS = (tf_keras.layers.Flatten, tf_keras.layers.Reshape)
 _PREFIX = "quant_"
 
 
@@ -151,7 +149,7 @@ def _annotate(layer: Any) -> Any:
         kernel = "plain"
     else:
         kernel = "none"
-    quantization = LayerQuantization(kernel, not isinstance(layer, _MOVING_LAYERS))
+    quantization = LayerQuantization(kernel, not isinstance(layer, MOVING_LAYERS))
     return tfmot.quantization.keras.quantize_annotate_layer(copy, quantization)
 
 
