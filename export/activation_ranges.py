@@ -59,9 +59,7 @@ def observe_ranges(
     """
     rng = np.random.default_rng(seed)
     layers = [
-        layer
-        for layer in graph.model.layers
-        if not isinstance(layer, (tf_keras.layers.InputLayer, *MOVING_LAYERS))
+        layer for layer in graph.model.layers if not isinstance(layer, (tf_keras.layers.InputLayer, *MOVING_LAYERS))
     ]
     # What is read of each layer in the end; several layers' outputs may be interleaved in one.
     last_movers = {layer.name: _last_mover(layer) for layer in layers}

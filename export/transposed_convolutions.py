@@ -156,7 +156,11 @@ def _single_pixel_form(layer: Any, tensor: Any) -> Any:
     kernel, bias = _weights(layer)  # (kh, kw, in, out)
     height, width, filters = layer.output_shape[1:]
     top, left = _cut(layer, 0), _cut(layer, 1)
-    taps = kernel[top : top + height, left : left + width].transpose(2, 0, 1, 3).reshape(1, 1, -1, height * width * filters)
+    taps = (
+        kernel[top : top + height, left : left + width]
+        .transpose(2, 0, 1, 3)
+        .reshape(1, 1, -1, height * width * filters)
+    )
     pixels = _convolved(tensor, taps, np.tile(bias, height * width), layer.activation, f"{layer.name}_product")
     return tf_keras.layers.Reshape((height, width, filters), name=f"{layer.name}_map")(pixels)
 
