@@ -73,7 +73,9 @@ def missing_packages(runtime: str) -> list[str]:
     return [package for package in PEERS[runtime] if importlib.util.find_spec(package) is None]
 
 
-def peer_files(peers: Sequence[str], graph: Any, images: np.ndarray, folder: Path) -> dict[str, ModelFile]:
+def peer_files(
+    peers: Sequence[str], graph: Any, images: np.ndarray, folder: Path, remark: str = ""
+) -> dict[str, ModelFile]:
     """Quantizes a network for each peer, with the same calibration images.
 
     Args:
@@ -81,22 +83,24 @@ def peer_files(peers: Sequence[str], graph: Any, images: np.ndarray, folder: Pat
         graph: The lowered float graph.
         images: float32 (N, H, W, C).
         folder: Where to write.
+        remark: Follows the names.
 
     Returns:
         By name for a table. Outputs are in the graph's order.
     """
     if not peers:
         return {}
+    folder.mkdir(parents=True, exist_ok=True)
     from onnx_graph import write_onnx
 
     float_onnx = folder / "float.onnx"
     write_onnx(graph, float_onnx)
     files = {}
     if "onnxruntime" in peers:
-        files["ONNX Runtime int8"] = ModelFile("onnxruntime", folder / "int8.onnx", graph.input_shape)
+        files[f"ONNX Runtime int8{remark}"] = ModelFile("onnxruntime", folder / "int8.onnx", graph.input_shape)
         quantize_for_onnxruntime(float_onnx, images, folder / "int8.onnx")
     if "openvino" in peers:
-        files["OpenVINO int8"] = ModelFile("openvino", folder / "int8.xml", graph.input_shape)
+        files[f"OpenVINO int8{remark}"] = ModelFile("openvino", folder / "int8.xml", graph.input_shape)
         quantize_for_openvino(float_onnx, images, folder / "int8.xml")
     return files
 

@@ -15,6 +15,7 @@ from export.lowering import LoweredGraph
 OPSET = 17
 # Opset 17 goes with it; onnx would write its newest, which a runtime of the same month may not read.
 _IR_VERSION = 9
+_TO_THE_END = 2**31
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
@@ -50,17 +51,35 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.results: dict[str, str] = {}
+        self.pending_padding: dict[str, list[tuple[int, int]]] = {}
 
     def add(self, layer: Any) -> None:
         """Adds one layer of a lowered graph."""
         sources = layer.inbound_nodes[0].inbound_layers
-        inputs = [self.results[source.name] for source in (sources if isinstance(sources, list) else [sources])]
+        sources = sources if isinstance(sources, list) else [sources]
+        inputs = [self.results[source.name] for source in sources]
         kind = type(layer).__name__
         name = layer.name
         if kind == "InputLayer":
             self.results[name] = "image"
+        elif kind == "ZeroPadding2D":  # becomes the convolution's own
+            self.results[name] = inputs[0]
+            self.pending_padding[name] = [tuple(pads) for pads in layer.padding]
+        elif kind == "InterleavePhases":
+            phases = inputs[0] if len(inputs) == 1 else self.node("Concat", inputs, f"{name}_phases", axis=1)
+            self.results[name] = self.node("DepthToSpace", [phases], f"{name}_out", blocksize=layer.stride)
+        elif kind == "Cropping2D":
+            (top, bottom), (left, right) = layer.cropping
+            starts = self.integers(f"{name}_starts", [top, left])
+            stops = self.integers(f"{name}_stops", [-bottom or _TO_THE_END, -right or _TO_THE_END])
+            axes = self.integers(f"{name}_axes", [2, 3])
+            self.results[name] = self.node("Slice", [inputs[0], starts, stops, axes], f"{name}_out")
+        elif kind == "Reshape" and tuple(layer.input_shape[1:3]) == (1, 1):
+            shape = self.integers(f"{name}_shape", [1, *layer.target_shape])
+            pixels = self.node("Reshape", [inputs[0], shape], f"{name}_pixels")
+            self.results[name] = self.node("Transpose", [pixels], f"{name}_out", perm=[0, 3, 1, 2])
         elif kind in ("Conv2D", "Conv2DTranspose"):
-            self.results[name] = self._convolution(kind, layer, inputs[0])
+            self.results[name] = self._convolution(kind, layer, inputs[0], self.pending_padding.get(sources[0].name))
         elif kind == "LeakyReLU":
             self.results[name] = self.node("LeakyRelu", inputs, f"{name}_out", alpha=float(layer.alpha))
         elif kind == "PReLU":
@@ -91,13 +110,20 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
 
-    def _convolution(self, kind: str, layer: Any, source: str) -> str:
+    def integers(self, name: str, values: list[int]) -> str:
+        """Adds an int64 constant and returns its name."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def _convolution(self, kind: str, layer: Any, source: str, padding: list[tuple[int, int]] | None) -> str:
         # (kh, kw, in, out) to (out, in, kh, kw), and (kh, kw, out, in) of a transposed one to (in, out, kh, kw).
         inputs = [source, self.constant(f"{layer.name}_kernel", layer.kernel.numpy().transpose(3, 2, 0, 1))]
         if layer.use_bias:
             inputs.append(self.constant(f"{layer.name}_bias", layer.bias.numpy()))
         transposed = kind == "Conv2DTranspose"
-        pads = [
+        pads = padding or [
             _padding(kernel, stride, size, layer.padding, transposed)
             for kernel, stride, size in zip(layer.kernel_size, layer.strides, layer.input_shape[1:3], strict=True)
         ]

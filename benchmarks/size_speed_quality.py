@@ -4,12 +4,14 @@ r"""What detection costs in bytes and milliseconds: networks of several widths, 
     python benchmarks/size_speed_quality.py fashion-mnist:8 --widths 64 32 16 8 --epochs 3 --max-train-images 12800 \
         --runs-folder runs --json pareto.json
 
-The first table needs no training: drawn weights, because latency does not depend on them. The second trains a run for
+The first tables need no training: drawn weights, because latency does not depend on them. The last one trains a run for
 each width and latent size, or takes the finished run out of --runs-folder, and exports and evaluates each quantization.
-ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same network and the same calibration images; without them
+ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same network and the same calibration images, and in the latency
+tables also with our rewriting of its transposed convolutions; without them
 (pip install 'tfganomaly[peers]') their rows are left out, with a line that says so. Latencies are medians over
 interleaved rounds from a float32 image in memory to the float32 outputs; with one thread the process is held on one
-core, and its processor time stands beside: on a busy machine that compares, and the latency does not. First score and peak memory are those of a fresh process on one core.
+core, and its processor time stands beside: on a busy machine that compares, and the latency does not. First score and
+peak memory are those of a fresh process on one core. Linux only.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--latency-only", action="store_true", help="drawn weights only; no data is needed")
     parser.add_argument("--networks", nargs="*", default=["32x1", "64x3"], help="SIZExCHANNELS of the latency tables")
     parser.add_argument("--widths", nargs="+", type=int, default=[64, 32, 16, 8])
-    parser.add_argument("--latent-sizes", nargs="+", type=int, default=[100])
+    parser.add_argument("--latent-sizes", nargs="+", type=int, default=[100], help="latency tables: the first alone")
     parser.add_argument("--rounds", type=int, default=60, help="of 5 images with each model")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="for one thread")
     parser.add_argument("--archive", type=Path, help="the data's local file")
@@ -109,7 +111,8 @@ def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder:
                 path = place / f"{number}.tflite"
                 path.write_bytes(flatbuffer)
                 files[name] = ModelFile("litert", path, network.image_shape)
-            files |= peer_files(peers, graphs["transposed convolutions kept"], images, place)
+            files |= peer_files(peers, graphs["transposed convolutions kept"], images, place / "peers")
+            files |= peer_files(peers, graphs["as exported"], images, place / "rewritten", ", rewritten as ours")
             tables[str(network)] = figures_of_files(files, images[0], arguments.rounds, arguments.core)
             _print_table(str(network), tables[str(network)])
     return tables

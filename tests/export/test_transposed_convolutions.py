@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.preprocessing import scale_pixels
 
-MANY, FEW = 20, 3  # output channels that are not packed, and that are
+MANY, FEW = 32, 3  # on a small map the phases of the first are apart, those of the second packed
 
 
 def _one_layer(shape: tuple[int, int, int], **settings: Any) -> Any:
@@ -50,6 +50,22 @@ def test_every_form_is_the_same_function(filters: int, padding: str, kernel: Any
         assert _difference(graph, replaced) < 1e-5  # float32 rounding of some hundred products
 
 
+@pytest.mark.parametrize(
+    ("size", "filters", "convolutions"),
+    [
+        (4, 256, 4),  # packed, 25 windows for 16 pixels would be computed
+        (16, 64, 4),
+        (32, 20, 1),  # apart, 20 channels would be computed as 32, together as 80
+        (32, 1, 1),
+    ],
+)
+def test_phases_are_packed_where_that_computes_less(size: int, filters: int, convolutions: int) -> None:
+    from export.transposed_convolutions import replace_transposed_convolutions
+
+    graph = _one_layer((size, size, 2), filters=filters, kernel_size=4, strides=2, padding="same")
+    assert _kinds(replace_transposed_convolutions(graph)).count("Conv2D") == convolutions
+
+
 def test_a_single_pixel_becomes_one_product_without_padding() -> None:
     from export.transposed_convolutions import replace_transposed_convolutions
 
@@ -84,7 +100,7 @@ def test_a_whole_network_is_the_same_function(build_ganomaly: Callable[..., Any]
     from export.lowering import check_same_function, lower_graph
     from export.transposed_convolutions import replace_transposed_convolutions
 
-    model = build_ganomaly(image_size=image_size, width=10)  # both packed layers and layers in phases
+    model = build_ganomaly(image_size=image_size, width=16)  # both packed layers and layers in phases
     lowered = lower_graph(model)
     graph = replace_transposed_convolutions(lowered)
     images = np.random.default_rng(3).uniform(-1, 1, (4, image_size, image_size, 1)).astype(np.float32)
@@ -113,7 +129,7 @@ def test_phases_of_one_map_share_the_range_of_what_is_read_of_it(
     from export.lowering import lower_graph
     from export.transposed_convolutions import replace_transposed_convolutions
 
-    lowered = lower_graph(build_ganomaly(width=10))
+    lowered = lower_graph(build_ganomaly(width=16))
     images = scale_pixels(pixels)
     ranges = observe_ranges(replace_transposed_convolutions(lowered), images, 0)
     phases = {name.rpartition("_phase")[0]: [] for name in ranges if "_phase" in name}
@@ -140,7 +156,7 @@ def test_it_becomes_int8_throughout_and_near_the_float_model(
     from export.lowering import lower_graph
     from export.transposed_convolutions import replace_transposed_convolutions
 
-    graph = replace_transposed_convolutions(lower_graph(build_ganomaly(width=10)))
+    graph = replace_transposed_convolutions(lower_graph(build_ganomaly(width=16)))
     images = scale_pixels(pixels)
     if kind == "ptq":
         flatbuffer = convert_with_calibration(graph, images)
@@ -149,13 +165,13 @@ def test_it_becomes_int8_throughout_and_near_the_float_model(
         flatbuffer = convert_quantization_aware(graph, quantized_model)
     inspection = inspect_flatbuffer(flatbuffer)
     assert set(inspection.tensor_type_counts) == {"INT8", "INT32"}
-    # Convolutions: 8 of the encoders, one product, 4 phases, 2 packed. Nothing converts between scales in between.
+    # Convolutions: 8 of the encoders, one product, twice 4 phases, one packed. Nothing converts scales in between.
     assert inspection.operation_counts == {
-        "CONV_2D": 15,
-        "PAD": 5,  # the sixth is what TFLite calls "same" padding, and the converter sees it
-        "CONCATENATION": 1,
+        "CONV_2D": 18,
+        "PAD": 7,  # a phase whose padding is TFLite's "same" needs none, and the converter sees it
+        "CONCATENATION": 2,
         "DEPTH_TO_SPACE": 3,
-        "STRIDED_SLICE": 2,
+        "STRIDED_SLICE": 1,
         "RESHAPE": 1,
         "LEAKY_RELU": 6,
         "TANH": 1,
