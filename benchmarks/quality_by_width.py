@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,18 @@ from tfganomaly.training.trainer import train
 _QUANTIZATIONS = {"float32": "LiteRT float32", "ptq": "LiteRT int8 (ptq)", "qat": "LiteRT int8 (qat)"}
 
 
-def quality_rows(arguments: argparse.Namespace, peers: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
-    """The rows of the table, widest network first; every file of a run is timed in turns with its others."""
+def quality_tables(
+    arguments: argparse.Namespace, peers: Sequence[str], folder: Path
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Yields a title and rows for each width and latent size, widest first; the files of a run are timed in turns."""
     runs_folder = arguments.runs_folder or folder
-    rows: dict[str, dict[str, Any]] = {}
     for latent_size in arguments.latent_sizes:
         for width in sorted(arguments.widths, reverse=True):
-            name = f"width {width}, latent size {latent_size}"
-            run = _trained_run(
-                arguments, runs_folder / f"width{width}-latent{latent_size}-seed{arguments.seed}", width, latent_size
-            )
+            run_folder = runs_folder / f"width{width}-latent{latent_size}-seed{arguments.seed}"
+            run = _trained_run(arguments, run_folder, width, latent_size)
             place = folder / f"files-{width}-{latent_size}"
             place.mkdir()
-            rows |= {f"{name}, {row}": figures for row, figures in _rows_of_run(run, peers, place, arguments).items()}
-    return rows
+            yield f"width {width}, latent size {latent_size}", _rows_of_run(run, peers, place, arguments)
 
 
 def _rows_of_run(
@@ -58,7 +56,7 @@ def _rows_of_run(
     graph = lower_graph(run.model.inference_graph())
     options = ExportOptions()
     images = load_export_images(run.config, options, None, lambda *stage: None)
-    of_peers = peer_files(peers, graph, scale_pixels(images.train[: options.calibration_images]), place)
+    of_peers = peer_files(peers, graph, scale_pixels(images.train[: options.calibration_images]), place / "peers")
     for name, file in of_peers.items():
         scored = score_items(_PeerScorer(name, run, graph, file.load(threads=1)), dataset.test, keep_maps=False)
         aurocs[name] = image_auroc(scored.labels, scored.scores)

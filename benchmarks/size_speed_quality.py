@@ -43,11 +43,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         record["latency"] = _latency_tables(arguments, peers, Path(folder))
         if arguments.data:
-            from quality_by_width import quality_rows
+            from quality_by_width import quality_tables
 
-            record["quality"] = quality_rows(arguments, peers, Path(folder))
-            _print_table(f"{arguments.data}, seed {arguments.seed}", record["quality"])
-            print(_smaller_network(record["quality"]))
+            record["quality"] = {}
+            for name, rows in quality_tables(arguments, peers, Path(folder)):
+                _print_table(f"{arguments.data}, seed {arguments.seed}: {name}", rows)
+                record["quality"][name] = rows
+            print(_smaller_networks(record["quality"]))
     print(json.dumps({**record["machine"], **record["peers"]}))
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
@@ -57,7 +59,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="as `tfganomaly train` takes it")
     parser.add_argument("--latency-only", action="store_true", help="drawn weights only; no data is needed")
-    parser.add_argument("--networks", nargs="*", default=["32x1", "64x3"], help="SIZExCHANNELS of the latency tables")
+    parser.add_argument(
+        "--networks", nargs="*", type=_size_and_channels, default=[(32, 1), (64, 3)], help="of the latency tables: 64x3"
+    )
     parser.add_argument("--widths", nargs="+", type=int, default=[64, 32, 16, 8])
     parser.add_argument("--latent-sizes", nargs="+", type=int, default=[100], help="latency tables: the first alone")
     parser.add_argument("--rounds", type=int, default=60, help="of 5 images with each model")
@@ -75,6 +79,13 @@ def _parse_arguments() -> argparse.Namespace:
     if bool(arguments.data) == arguments.latency_only:
         parser.error("say which DATA to train on, or --latency-only")
     return arguments
+
+
+def _size_and_channels(text: str) -> tuple[int, int]:
+    size, _, channels = text.partition("x")
+    if not (size.isdigit() and channels in ("1", "3")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a side in pixels and 1 or 3 channels, such as 64x3")
+    return int(size), int(channels)
 
 
 def _reason_to_skip(peer: str) -> str:
@@ -96,15 +107,14 @@ def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder:
     from export.conversion import convert_to_float32, convert_with_calibration
 
     tables = {}
-    for size in arguments.networks:
-        image_size, channels = (int(part) for part in size.split("x"))
+    for image_size, channels in arguments.networks:
         for width in arguments.widths:
             network = Network(image_size, channels, width, arguments.latent_sizes[0])
             images = draw_images(network, CALIBRATION_IMAGES)
             graphs = forms(draw_network(network))
             flatbuffers = {f"LiteRT int8, {form}": convert_with_calibration(g, images) for form, g in graphs.items()}
             flatbuffers["LiteRT float32, as exported"] = convert_to_float32(graphs["as exported"])
-            place = folder / f"{size}-{width}"
+            place = folder / f"drawn-{image_size}-{channels}-{width}"
             place.mkdir()
             files = {}
             for number, (name, flatbuffer) in enumerate(flatbuffers.items()):
@@ -125,18 +135,16 @@ def _print_table(title: str, rows: Mapping[str, Mapping[str, float | str]]) -> N
         print(f"{name:46}" + "".join(f"{row.get(column, '-'):>16}" for column in columns), flush=True)
 
 
-def _smaller_network(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Says which of the narrower networks keeps what the widest detects at a third of its time or less."""
-    ours = {name: row for name, row in rows.items() if name.endswith("LiteRT int8 (qat)")}
-    widest, *narrower = ours
-    kept = [
-        f"{name}: {ours[widest]['CPU ms'] / row['CPU ms']:.1f} times faster, "
-        f"AUROC {row['AUROC'] - ours[widest]['AUROC']:+.4f}"
-        for name, row in ((name, ours[name]) for name in narrower)
-        if 3 * row["CPU ms"] <= ours[widest]["CPU ms"] and row["AUROC"] >= ours[widest]["AUROC"] - 0.01
+def _smaller_networks(tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Says which of the smaller networks detect as well as the first in a third of its time or less."""
+    first, *smaller = ours = {name: rows["LiteRT int8 (qat)"] for name, rows in tables.items()}
+    found = [
+        f"{name} ({ours[first]['CPU ms'] / ours[name]['CPU ms']:.1f} times faster, "
+        f"AUROC {ours[name]['AUROC'] - ours[first]['AUROC']:+.4f})"
+        for name in smaller
+        if 3 * ours[name]["CPU ms"] <= ours[first]["CPU ms"] and ours[name]["AUROC"] >= ours[first]["AUROC"] - 0.01
     ]
-    found = "; ".join(kept) or "none"
-    return f"\nAt least 3 times faster than {widest} with an AUROC within 0.01 of it: {found}"
+    return f"\nAt least 3 times faster than {first}, AUROC at most 0.01 lower: {', '.join(found) or 'none'}"
 
 
 if __name__ == "__main__":
