@@ -30,7 +30,7 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
 
     Args:
         graph: The float graph; not touched.
-        ranges: Range of every layer's output by layer name, from `observe_ranges`.
+        ranges: Range of the output of each layer that computes, by name, from `observe_ranges`.
 
     Returns:
         tf_keras model with the outputs of `graph.model`. Called with `training=True` it computes as int8
