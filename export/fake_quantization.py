@@ -18,12 +18,10 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from export.activation_ranges import ActivationRange
+from export.activation_ranges import MOVING_LAYERS, ActivationRange
 from export.conversion import LARGEST_INT8_PIXEL
 from export.lowering import LoweredGraph
 
-# They only move numbers, so their output has the scale of their input.
-_MOVING_LAYERS = (tf_keras.layers.Flatten, tf_keras.layers.Reshape)
 _PREFIX = "quant_"
 
 
@@ -32,7 +30,7 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
 
     Args:
         graph: The float graph; not touched.
-        ranges: Range of every layer's output by layer name, from `observe_ranges`.
+        ranges: Range of the output of each layer that computes, by name, from `observe_ranges`.
 
     Returns:
         tf_keras model with the outputs of `graph.model`. Called with `training=True` it computes as int8
@@ -151,7 +149,7 @@ def _annotate(layer: Any) -> Any:
         kernel = "plain"
     else:
         kernel = "none"
-    quantization = LayerQuantization(kernel, not isinstance(layer, _MOVING_LAYERS))
+    quantization = LayerQuantization(kernel, not isinstance(layer, MOVING_LAYERS))
     return tfmot.quantization.keras.quantize_annotate_layer(copy, quantization)
 
 

@@ -71,7 +71,7 @@ def export_run(
     require_extra("export")
     _check_output(output_path)
     run, images = _open_run(run, options, data_source, tell)
-    graph, lowering_difference = _lower(run, images, tell)
+    graph, lowering_difference = _lower(run, images, options, tell)
 
     from export.building import build_model
     from export.gate import gate_failures
@@ -159,13 +159,16 @@ def _open_run(
     return (run if isinstance(run, TrainedRun) else TrainedRun(folder.path)), images
 
 
-def _lower(run: TrainedRun, images: ExportImages, tell: Progress) -> tuple[Any, float]:
-    """Lowers the run's graph and proves it on held-back images."""
+def _lower(run: TrainedRun, images: ExportImages, options: ExportOptions, tell: Progress) -> tuple[Any, float]:
+    """Lowers the run's graph, gives it the form that suits the target, and proves it on held-back images."""
     from export.lowering import check_same_function, lower_graph
+    from export.transposed_convolutions import replace_transposed_convolutions
 
     tell("fold batch normalization", 0, 1)
     inference_graph = run.model.inference_graph()
     graph = lower_graph(inference_graph)
+    if options.target == "cpu":
+        graph = replace_transposed_convolutions(graph)
     difference = check_same_function(inference_graph, graph, scale_pixels(images.held_back[:_LOWERING_CHECK_IMAGES]))
     tell("fold batch normalization", 1, 1)
     return graph, difference

@@ -1,0 +1,107 @@
+"""Trains or takes a run for each width, exports it in every quantization, and measures quality, size and latency."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from int8_runtimes import ModelFile, Run, peer_files
+from interleaved import figures_of_files
+
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.preprocessing import Preprocessing, scale_pixels
+from edge_runtime.scoring import ModelOutputs, ScoreRule
+from export.images import load_export_images
+from export.lowering import LoweredGraph, lower_graph
+from export.options import ExportOptions
+from export.pipeline import export_run
+from tfganomaly.evaluation.evaluate import evaluate
+from tfganomaly.evaluation.metrics import image_auroc
+from tfganomaly.evaluation.scorer import score_items
+from tfganomaly.training.run import TrainedRun, load_run
+from tfganomaly.training.trainer import train
+
+_QUANTIZATIONS = {"float32": "LiteRT float32", "ptq": "LiteRT int8 (ptq)", "qat": "LiteRT int8 (qat)"}
+
+
+def quality_tables(
+    arguments: argparse.Namespace, peers: Sequence[str], folder: Path
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Yields a title and rows for each width and latent size, widest first; the files of a run are timed in turns."""
+    runs_folder = arguments.runs_folder or folder
+    for latent_size in arguments.latent_sizes:
+        for width in sorted(arguments.widths, reverse=True):
+            run_folder = runs_folder / f"width{width}-latent{latent_size}-seed{arguments.seed}"
+            run = _trained_run(arguments, run_folder, width, latent_size)
+            place = folder / f"files-{width}-{latent_size}"
+            place.mkdir()
+            yield f"width {width}, latent size {latent_size}", _rows_of_run(run, peers, place, arguments)
+
+
+def _rows_of_run(
+    run: TrainedRun, peers: Sequence[str], place: Path, arguments: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    dataset = run.config.open_dataset()
+    aurocs = {"run": evaluate(run, dataset).image_auroc}
+    files = {}
+    for quantization, name in _QUANTIZATIONS.items():
+        path = place / f"{quantization}.tflite"
+        export_run(run, path, ExportOptions(quantization=quantization, max_auroc_drop=1.0, max_verdict_flips=1.0))
+        aurocs[name] = evaluate(AnomalyDetector(path), dataset).image_auroc
+        files[name] = ModelFile("litert", path, run.preprocessing.input_shape)
+    graph = lower_graph(run.model.inference_graph())
+    options = ExportOptions()
+    images = load_export_images(run.config, options, None, lambda *stage: None)
+    of_peers = peer_files(peers, graph, scale_pixels(images.train[: options.calibration_images]), place / "peers")
+    for name, file in of_peers.items():
+        scored = score_items(_PeerScorer(name, run, graph, file.load(threads=1)), dataset.test, keep_maps=False)
+        aurocs[name] = image_auroc(scored.labels, scored.scores)
+    figures = figures_of_files(
+        {**files, **of_peers}, scale_pixels(images.train[:1])[0], arguments.rounds, arguments.core
+    )
+    return {name: {"AUROC": round(float(auroc or 0), 4), **figures.get(name, {})} for name, auroc in aurocs.items()}
+
+
+@dataclass(frozen=True)
+class _PeerScorer:
+    """Lets the project's evaluation score with another runtime; outputs are in the lowered graph's order."""
+
+    description: str
+    run: TrainedRun
+    graph: LoweredGraph
+    infer: Run
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The run's."""
+        return self.run.preprocessing
+
+    @property
+    def score_rule(self) -> ScoreRule:
+        """The run's."""
+        return self.run.score_rule
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        """Runs uint8 (B, H, W, C) images one after the other."""
+        outputs = zip(*(self.infer(image) for image in scale_pixels(pixels)), strict=True)
+        named = zip(self.graph.output_names, outputs, strict=True)
+        return ModelOutputs(**{name: np.concatenate(values) for name, values in named})
+
+
+def _trained_run(arguments: argparse.Namespace, path: Path, width: int, latent_size: int) -> TrainedRun:
+    if not path.exists():
+        options = {
+            "image_size": arguments.image_size,
+            "generator_width": width,
+            "discriminator_width": width,
+            "latent_size": latent_size,
+            "epochs": arguments.epochs,
+            "max_train_images": arguments.max_train_images,
+            "seed": arguments.seed,
+        }
+        train(arguments.data, path, "paper", options, archive=arguments.archive)
+    return load_run(path)
