@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tfganomaly.options import check_options, option
 
 QUANTIZATIONS = ("qat", "ptq", "float32")
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "edgetpu")
 
 
 @dataclass(frozen=True)
