@@ -150,6 +150,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
     cuts: list[int] = []
     parameters: dict[int, int] = {}
     several_graphs = inspection.num_graphs > 1
+    is_refused = any(is_version_unknown(operation) for operation in inspection.operations)
     is_compiled = any(operation.name == COMPILED_OPERATION for operation in inspection.operations)
     for position, operation in enumerate(inspection.operations):
         reason = "" if operation.name == COMPILED_OPERATION else reason_against(operation)
@@ -161,6 +162,8 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
             reason = "what it needs comes from the CPU: behind the cut"
         elif maps and is_compiled and operation.name != COMPILED_OPERATION:
             reason = "the compiler left it to the CPU"
+        elif maps and is_refused:
+            reason = "the compiler refuses the file"
         runs_on = CPU if reason else EDGE_TPU
         if runs_on == CPU:
             if not _is_entrance(operation, inspection):
@@ -180,7 +183,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
         cuts=tuple(cuts),
         parameter_bytes=sum(parameters.values()),
         is_compiled=is_compiled,
-        is_refused=any(is_version_unknown(operation) for operation in inspection.operations) and not is_compiled,
+        is_refused=is_refused and not is_compiled,
     )
 
 

@@ -55,6 +55,8 @@ def reason_against(operation: OperationInfo) -> str:
         return "the Edge TPU does not have this operation" + (f"; {hint}" if hint else "")
     if operation.version > supported.latest_version:
         return version_reason(operation)
+    if not operation.inputs or not operation.outputs:
+        return "has no input or no output"
     for rule in (_quantized_types, _static_shapes, _three_innermost_dimensions, *supported.rules):
         reason = rule(operation)
         if reason:

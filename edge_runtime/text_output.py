@@ -95,8 +95,9 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
             f"{verdict.runs_on:8}  {verdict.reason}"
         )
         lines.append(line.rstrip())
-    parameters = f"parameters    {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip"
-    return "\n".join([*lines, "", *check.conclusions(), *([] if check.is_compiled else [parameters])])
+    if check.num_mapped and not check.is_compiled:
+        lines.append(f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip")
+    return "\n".join([*lines, *check.conclusions()])
 
 
 def _tensor_line(tensor: TensorInfo) -> str:

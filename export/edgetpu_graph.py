@@ -102,8 +102,8 @@ def _saturates_alike(activation: int, output: Any) -> bool:
     if bounds is None or levels is None or output.quantization is None:
         return False
     scale, zero_point = float(output.quantization.scale[0]), int(output.quantization.zeroPoint[0])
-    lowest, highest = ((level - zero_point) * scale for level in levels)
-    return lowest >= bounds[0] and highest <= bounds[1]
+    lowest, highest = (bound / scale for bound in bounds)  # in levels, rounded as the kernels round them
+    return round(lowest) + zero_point <= levels[0] and (np.isinf(highest) or round(highest) + zero_point >= levels[1])
 
 
 def _code(model: Any, builtin: int, version: int) -> int:
