@@ -177,8 +177,8 @@ def test_a_whole_network_maps_and_is_as_near_to_the_float_model(graph: Any, netw
             output: np.abs(np.concatenate([each[place] for each in outputs]) - expected[output]).mean()
             for output, place in positions.items()
         }
-    # The kernels of LEAKY_RELU and PRELU round differently; neither is nearer to the float model (2.4 and 2.5 steps on
-    # the reconstructed latent), and a wrong slope gives ten times as much.
+    # The kernels of LEAKY_RELU and PRELU round differently, and neither is nearer to the float model: 2.4 and 2.5 steps
+    # on the reconstructed latent.
     for output, error in errors["after"].items():
         assert error < 1.25 * errors["before"][output], output
 

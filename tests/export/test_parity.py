@@ -177,7 +177,7 @@ def test_errors_form_one_tree() -> None:
     ("options", "flag"),
     [
         ({"quantization": "int4"}, "--quantization"),
-        ({"target": "edgetpu"}, "--target"),
+        ({"target": "tpu"}, "--target"),
         ({"calibration_images": 1}, "--calibration-images"),
         ({"fine_tuning_steps": -1}, "--fine-tuning-steps"),
         ({"max_verdict_flips": 2.0}, "--max-verdict-flips"),
