@@ -62,7 +62,10 @@ class EdgeTpuTarget:
             return [*self.check.conclusions(), f"{compiled}; its log has no table of operations that could be read."]
         sentences = [f"{compiled}: {log.num_mapped} of {log.num_operations} operations on the Edge TPU."]
         if log.off_chip_bytes:
-            sentences.append(f"The compiler leaves {log.off_chip_bytes / 1e6:.1f} MB of parameters off the chip: slow.")
+            sentences.append(
+                f"{log.off_chip_bytes / 1e3:,.0f} kB of parameters did not fit on the chip and are sent anew for each "
+                f"image, which is slow."
+            )
         return [*self.check.conclusions(), *sentences]
 
     def write_compiled(self, artefact: Path, metadata: ArtefactMetadata) -> Path | None:

@@ -73,14 +73,14 @@ class Flip:
     Attributes:
         name: Its name.
         is_anomalous: What it is.
-        run_ratio: The run's score as a multiple of the run's threshold; above 1 is called anomalous.
-        file_ratio: The same of the file.
+        run_excess: The run's score above the run's threshold, as a share of it; negative below.
+        file_excess: The same of the file.
     """
 
     name: str
     is_anomalous: bool
-    run_ratio: float
-    file_ratio: float
+    run_excess: float
+    file_excess: float
 
 
 def write_parity_report(report: ParityReport, files: ParityFiles) -> None:
@@ -136,11 +136,11 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
 def _largest_flips(report: ParityReport) -> tuple[Flip, ...]:
     """The flips of the exported file, those farthest from agreement first."""
     file = report.exported
-    run_ratios = report.run_scores / max(report.run_threshold, 1e-12)
-    file_ratios = file.scores / max(file.threshold, 1e-12)
-    order = sorted(report.flipped(file), key=lambda index: -abs(float(run_ratios[index] - file_ratios[index])))
+    run_excess = report.run_scores / max(report.run_threshold, 1e-12) - 1
+    file_excess = file.scores / max(file.threshold, 1e-12) - 1
+    order = sorted(report.flipped(file), key=lambda index: -abs(float(run_excess[index] - file_excess[index])))
     return tuple(
-        Flip(report.names[index], bool(report.labels[index]), float(run_ratios[index]), float(file_ratios[index]))
+        Flip(report.names[index], bool(report.labels[index]), float(run_excess[index]), float(file_excess[index]))
         for index in order[:_MOST_FLIPS]
     )
 

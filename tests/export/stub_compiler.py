@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# What version 16.0 prints with -s, in its own words.
+# What version 16.0 prints with -s.
 LOG = """Edge TPU Compiler version 16.0.384591198
 Started a compilation timeout timer of 180 seconds.
 
@@ -44,7 +44,7 @@ SOME_MAPPED = LOG.format(
     "TANH                           1          Mapped to Edge TPU\n",
 )
 REFUSAL = """Edge TPU Compiler version 16.0.384591198
-ERROR: Didn't find op for builtin opcode 'TRANSPOSE_CONV' version '4'. An older version of this builtin might be supported.
+ERROR: Didn't find op for builtin opcode 'TRANSPOSE_CONV' version '4'. An older version might be supported.
 
 ERROR: Registration failed.
 
