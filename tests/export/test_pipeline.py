@@ -69,6 +69,32 @@ def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult
     assert calibration.threshold != result.parity.run_threshold
 
 
+def test_the_threshold_is_the_quantile_of_the_file_s_own_scores_of_held_back_good_images(
+    exported: tuple[ExportResult, list[str]], run: Path
+) -> None:
+    from export.images import load_export_images
+    from tfganomaly.training.run_folder import RunFolder
+
+    result, _ = exported
+    images = load_export_images(RunFolder(run).read_config(), ExportOptions(), None, lambda *_: None)
+    detector = AnomalyDetector(result.artefact)
+    scores = [detector.detect(pixels[..., 0]).score for pixels in images.held_back]
+    calibration = result.metadata.calibration
+    assert (min(scores), max(scores)) == pytest.approx((calibration.score_min, calibration.score_max))
+    assert calibration.threshold == pytest.approx(max(scores))  # ten images: the highest score among them
+
+
+def test_defects_have_no_say_in_the_threshold(run: Path, labelled_folder: Path, tmp_path: Path) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(labelled_folder, without, ignore=shutil.ignore_patterns("bar"))
+    options = ExportOptions(quantization="ptq", **QUICK)
+    calibrations = [
+        export_run(run, tmp_path / f"{folder.name}.tflite", options, data_source=str(folder)).metadata.calibration
+        for folder in (labelled_folder, without)
+    ]
+    assert calibrations[0] == calibrations[1]
+
+
 def test_the_report_lies_beside_the_artefact(exported: tuple[ExportResult, list[str]]) -> None:
     result, _ = exported
     assert result.parity_html == result.artefact.with_name("tiny.parity.html")
