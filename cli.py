@@ -427,17 +427,29 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **gi
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--edgetpu", is_flag=True, help="Show which operations the Edge TPU runs, of any .tflite file.")
 @format_option
-def info(model: Path, output_format: str) -> None:
+def info(model: Path, edgetpu: bool, output_format: str) -> None:
     """Show what is in an exported model.
 
     Its metadata (input, score rule, threshold and how it was chosen, figures of the export), the operations with
     counts, the types of all tensors, and the inputs and outputs with their quantization.
 
+    With --edgetpu: which operations a Coral Edge TPU runs, which not and why, where the graph is cut, and whether
+    the parameters fit on the chip. That is a static check by the vendor's table; it takes any .tflite file.
+
     \b
     Example:
       tfganomaly info parts.tflite --format json
+      tfganomaly info foreign.tflite --edgetpu
     """
+    if edgetpu:
+        from edge_runtime.edgetpu_check import check_edgetpu_file
+        from edge_runtime.text_output import edgetpu_text
+
+        check = check_edgetpu_file(model)
+        click.echo(json.dumps(check.to_dict()) if output_format == "json" else edgetpu_text(check))
+        return
     from edge_runtime.artefact import read_artefact
     from edge_runtime.flatbuffer import inspect_flatbuffer
     from edge_runtime.text_output import info_record, info_text

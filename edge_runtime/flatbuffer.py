@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
 from edge_runtime.artefact import is_tflite, read_tflite_file, strip_metadata
 from edge_runtime.errors import ArtefactError, BackendError
 
+# Larger constants are weights, of which the numbers themselves say nothing to a reader.
+_MOST_KEPT_VALUES = 16
 _DAMAGE = (struct.error, ValueError, IndexError, TypeError, KeyError, OverflowError, AttributeError)
 
 
@@ -28,6 +30,11 @@ class TensorInfo:
         zero_points: As many as scales.
         quantized_dimension: The axis of the channels when there are several scales.
         is_constant: Whether its values are stored in the file (weights, biases, shapes).
+        index: Its place among the tensors of its graph.
+        has_dynamic_size: Whether a size is known only when the model runs.
+        constant_bytes: Bytes of its stored values; 0 for the others.
+        constant_values: The stored values of small INT32 tensors: axes, shapes, paddings.
+        is_all_zero: Whether it is a constant of nothing but zero bytes.
     """
 
     name: str
@@ -37,6 +44,11 @@ class TensorInfo:
     zero_points: tuple[int, ...] = ()
     quantized_dimension: int = 0
     is_constant: bool = False
+    index: int = -1
+    has_dynamic_size: bool = False
+    constant_bytes: int = 0
+    constant_values: tuple[int, ...] = ()
+    is_all_zero: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object; "quantization" is null for tensors that have none."""
@@ -57,6 +69,7 @@ class OperationInfo:
         inputs: Its input tensors; an optional one that is left out is missing here.
         outputs: Its output tensors.
         is_custom: Whether it is no builtin operation of TFLite.
+        options: Its settings that are numbers, under the names of LiteRT's schema: "strideW", "axis" ...
     """
 
     name: str
@@ -65,6 +78,7 @@ class OperationInfo:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     is_custom: bool = False
+    options: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ class FlatbufferInspection:
         inputs: The model's inputs.
         outputs: The model's outputs in the file's order (an interpreter's `get_output_details()` has the
             same).
+        num_graphs: How many graphs; all but the first are branches and loops.
     """
 
     size_bytes: int
@@ -87,6 +102,7 @@ class FlatbufferInspection:
     tensors: tuple[TensorInfo, ...]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    num_graphs: int = 1
 
     @cached_property
     def operation_counts(self) -> dict[str, int]:
@@ -179,7 +195,10 @@ class _Reader:
         inputs: tuple[TensorInfo, ...] = ()
         outputs: tuple[TensorInfo, ...] = ()
         for index, graph in enumerate(graphs):
-            of_graph = [self._tensor(each) for each in self._elements(graph.TensorsLength, graph.Tensors)]
+            of_graph = [
+                self._tensor(each, place)
+                for place, each in enumerate(self._elements(graph.TensorsLength, graph.Tensors))
+            ]
             operations += [
                 self._operation(each, of_graph) for each in self._elements(graph.OperatorsLength, graph.Operators)
             ]
@@ -194,6 +213,7 @@ class _Reader:
             tensors=tuple(tensors),
             inputs=inputs,
             outputs=outputs,
+            num_graphs=len(graphs),
         )
 
     def _elements(self, length: Callable[[], int], element: Callable[[int], Any]) -> Iterator[Any]:
@@ -202,7 +222,7 @@ class _Reader:
             _refuse(f"a list claims {count} elements")
         return (element(index) for index in range(count))
 
-    def _tensor(self, tensor: Any) -> TensorInfo:
+    def _tensor(self, tensor: Any, index: int) -> TensorInfo:
         quantization = tensor.Quantization()
         scales: tuple[float, ...] = ()
         zero_points: tuple[int, ...] = ()
@@ -212,15 +232,32 @@ class _Reader:
         if tensor.Buffer() >= self._model.BuffersLength():
             _refuse(f"a tensor has the unknown buffer {tensor.Buffer()}")
         buffer = self._model.Buffers(tensor.Buffer())
+        stored = self._stored_bytes(buffer)
+        kind = _name_of(self._schema.TensorType, tensor.Type())
+        shape = tuple(self._elements(tensor.ShapeLength, tensor.Shape))
+        signature = tuple(self._elements(tensor.ShapeSignatureLength, tensor.ShapeSignature))
         return TensorInfo(
             name=(tensor.Name() or b"").decode("utf-8", errors="replace"),
-            type=_name_of(self._schema.TensorType, tensor.Type()),
-            shape=tuple(self._elements(tensor.ShapeLength, tensor.Shape)),
+            type=kind,
+            shape=shape,
             scales=scales,
             zero_points=zero_points,
             quantized_dimension=quantization.QuantizedDimension() if quantization is not None else 0,
             is_constant=buffer is not None and (buffer.DataLength() > 0 or buffer.Size() > 0),
+            index=index,
+            has_dynamic_size=any(size < 0 for size in (*shape, *signature)),
+            constant_bytes=len(stored) or (buffer.Size() if buffer is not None else 0),
+            constant_values=_small_integers(stored) if kind == "INT32" else (),
+            is_all_zero=bool(stored) and not any(stored),
         )
+
+    def _stored_bytes(self, buffer: Any) -> bytes:
+        """Return what stands in a buffer; nothing for values that lie outside the flatbuffer's own tables."""
+        if buffer is None or buffer.DataLength() == 0:
+            return b""
+        if buffer.DataLength() > self._size_bytes:
+            _refuse(f"a buffer claims {buffer.DataLength()} bytes")
+        return bytes(buffer.DataAsNumpy())
 
     def _operation(self, operator: Any, tensors: list[TensorInfo]) -> OperationInfo:
         index = operator.OpcodeIndex()
@@ -231,24 +268,34 @@ class _Reader:
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         is_custom = builtin == self._schema.BuiltinOperator.CUSTOM
         custom_name = (code.CustomCode() or b"CUSTOM").decode("utf-8", errors="replace") if is_custom else ""
+        options = self._options(operator)
+        fused = options.get("fusedActivationFunction", self._schema.ActivationFunctionType.NONE)
         return OperationInfo(
             name=custom_name or _name_of(self._schema.BuiltinOperator, builtin),
             version=code.Version(),
-            fused_activation=self._fused_activation(operator),
+            fused_activation=_name_of(self._schema.ActivationFunctionType, int(fused)),
             inputs=_pick(tensors, self._elements(operator.InputsLength, operator.Inputs)),
             outputs=_pick(tensors, self._elements(operator.OutputsLength, operator.Outputs)),
             is_custom=is_custom,
+            options=options,
         )
 
-    def _fused_activation(self, operator: Any) -> str:
-        options_name = _name_of(self._schema.BuiltinOptions, operator.BuiltinOptionsType())
-        options_class: Any = getattr(self._schema, options_name, None)
+    def _options(self, operator: Any) -> dict[str, float]:
+        """Return the settings of an operation that are single numbers."""
         table = operator.BuiltinOptions()
-        if table is None or not hasattr(options_class, "FusedActivationFunction"):
-            return "NONE"
-        options = options_class()
+        kind: Any = getattr(self._schema, _name_of(self._schema.BuiltinOptions, operator.BuiltinOptionsType()), None)
+        settings: Any = getattr(self._schema, f"{kind.__name__}T", None) if table is not None and kind else None
+        if settings is None:
+            return {}
+        options = kind()
         options.Init(table.Bytes, table.Pos)
-        return _name_of(self._schema.ActivationFunctionType, options.FusedActivationFunction())
+        values = {}
+        for name in vars(settings()):
+            read = getattr(options, name[0].upper() + name[1:], None)
+            value = read() if callable(read) and not hasattr(options, f"{name[0].upper()}{name[1:]}Length") else None
+            if isinstance(value, (bool, int, float)):
+                values[name] = value
+        return values
 
 
 def _load_schema() -> Any:
@@ -268,6 +315,11 @@ def _names(enumeration: type) -> dict[int, str]:
 
 def _name_of(enumeration: type, value: int) -> str:
     return _names(enumeration).get(value, f"{enumeration.__name__}_{value}")
+
+
+def _small_integers(stored: bytes) -> tuple[int, ...]:
+    count = len(stored) // 4
+    return struct.unpack(f"<{count}i", stored[: 4 * count]) if count <= _MOST_KEPT_VALUES else ()
 
 
 def _pick(tensors: list[TensorInfo], indices: Iterator[int]) -> tuple[TensorInfo, ...]:

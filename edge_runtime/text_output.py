@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
+from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
 from edge_runtime.recalibration import ArtefactCalibration
@@ -81,6 +82,22 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> s
     ]
     lines += [f"parity        {name.replace('_', ' ')}: {_shown(value)}" for name, value in metadata.parity.items()]
     return "\n".join(lines)
+
+
+def edgetpu_text(check: EdgeTpuCheck) -> str:
+    """Where each operation runs, one a line, and what to conclude."""
+    width = max([9, *(len(verdict.name) for verdict in check.operations)])
+    lines = [f"{'':>4} {'operation':{width}}  version  {'output':18}  runs on   why"]
+    for verdict in check.operations:
+        output = " x ".join(map(str, verdict.output_shape))
+        line = (
+            f"{verdict.position:>4} {verdict.name:{width}}  {verdict.version:<7}  {output:18}  "
+            f"{verdict.runs_on:8}  {verdict.reason}"
+        )
+        lines.append(line.rstrip())
+    if check.num_mapped and not check.is_compiled:
+        lines.append(f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip")
+    return "\n".join([*lines, *check.conclusions()])
 
 
 def _tensor_line(tensor: TensorInfo) -> str:

@@ -18,6 +18,7 @@ from export.conversion import (
     output_positions,
 )
 from export.disturbance import with_disturbed
+from export.edgetpu_graph import adapt_to_edgetpu
 from export.errors import ExportError
 from export.fake_quantization import add_fake_quantization
 from export.images import ExportImages
@@ -68,7 +69,7 @@ def build_model(
         graph: The float graph.
         images: Good images for ranges and fine-tuning.
         score_rule: How scores are made.
-        options: Number of images, length of the fine-tuning.
+        options: Target, number of images, length of the fine-tuning.
         progress: Told about the stages.
 
     Raises:
@@ -99,6 +100,8 @@ def build_model(
         )
         progress("convert", 0, 1)
         flatbuffer = convert_quantization_aware(graph, quantized_model)
+    if options.target == "edgetpu" and quantization != "float32":
+        flatbuffer = adapt_to_edgetpu(flatbuffer)
     inspection = inspect_flatbuffer(flatbuffer)
     if quantization != "float32":
         check_all_integer(inspection)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfganomaly.errors import OptionError
 from tfganomaly.options import check_options, option
 
 QUANTIZATIONS = ("qat", "ptq", "float32")
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "edgetpu")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,15 @@ class ExportOptions:
         "faster to make. float32: not quantized.",
         choices=QUANTIZATIONS,
     )
-    target: str = option("cpu", "The kind of processor that the file is for.", choices=TARGETS)
+    target: str = option(
+        "cpu",
+        "The kind of processor that the file is for. edgetpu: only operations that a Coral Edge TPU has, a report of "
+        "what maps, and a second file from the compiler where there is one.",
+        choices=TARGETS,
+    )
+    edgetpu_compiler: str = option(
+        "auto", "The vendor's edgetpu_compiler; auto looks for it on PATH, none exports without compiling."
+    )
     calibration_images: int = option(
         256, "Good training images from which the int8 ranges are taken.", minimum=2, maximum=10_000
     )
@@ -50,3 +59,12 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.target == "edgetpu" and self.quantization == "float32":
+            raise OptionError(
+                "--target edgetpu is given with --quantization float32; the Edge TPU computes in int8 only. Use qat or "
+                "ptq."
+            )
+        if self.target != "edgetpu" and self.edgetpu_compiler != "auto":
+            raise OptionError(
+                f"--edgetpu-compiler is given with --target {self.target}; it is of use with --target edgetpu only."
+            )

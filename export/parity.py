@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -17,6 +17,9 @@ from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.scorer import Scorer
+
+if TYPE_CHECKING:
+    from export.edgetpu_target import EdgeTpuTarget
 
 Progress = Callable[[int, int], None]
 
@@ -162,6 +165,7 @@ class ParityReport:
         fine_tuning: (step, disagreement) of each check, empty without fine-tuning.
         best_step: The step whose weights were kept.
         failures: Why the gate refused the export; empty when it did not.
+        edgetpu: What maps to the Edge TPU, where that is the target.
     """
 
     run: str
@@ -176,11 +180,17 @@ class ParityReport:
     fine_tuning: tuple[tuple[int, float], ...] = ()
     best_step: int = 0
     failures: tuple[str, ...] = ()
+    edgetpu: EdgeTpuTarget | None = None
 
     @property
     def exported(self) -> ArtefactParity:
         """The file that the user asked for."""
         return self.artefacts[0]
+
+    def flipped(self, artefact: ArtefactParity) -> tuple[int, ...]:
+        """Which images run and file judge differently, each with its own threshold."""
+        differ = (self.run_scores > self.run_threshold) != (artefact.scores > artefact.threshold)
+        return tuple(int(index) for index in np.flatnonzero(differ))
 
     def summary(self) -> dict[str, Any]:
         """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
@@ -190,6 +200,7 @@ class ParityReport:
             "num_anomalous": int(self.labels.sum()),
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
+            **({"edgetpu": self.edgetpu.summary()} if self.edgetpu else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,7 +217,11 @@ class ParityReport:
             "lowering_difference": _rounded(self.lowering_difference),
             "fine_tuning": [{"step": step, "disagreement": _rounded(value)} for step, value in self.fine_tuning],
             "best_step": self.best_step,
-            "artefacts": [artefact.to_dict() for artefact in self.artefacts],
+            "edgetpu": self.edgetpu.to_dict() if self.edgetpu else None,
+            "artefacts": [
+                {**artefact.to_dict(), "flipped_images": [self.names[index] for index in self.flipped(artefact)]}
+                for artefact in self.artefacts
+            ],
             "images": [
                 {"path": name, "label": int(label), "run_score": _rounded(float(score))}
                 for name, label, score in zip(self.names, self.labels, self.run_scores, strict=True)

@@ -15,6 +15,7 @@ from export.parity import ArtefactParity, ParityReport
 
 _PLOT_SIZE_PX = 320
 _MOST_DOTS = 1500
+_MOST_FLIPS = 20
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,23 @@ class ScorePlot:
     high: float
 
 
+@dataclass(frozen=True)
+class Flip:
+    """One image that run and file judge differently.
+
+    Attributes:
+        name: Its name.
+        is_anomalous: What it is.
+        run_excess: The run's score above the run's threshold, as a share of it; negative below.
+        file_excess: The same of the file.
+    """
+
+    name: str
+    is_anomalous: bool
+    run_excess: float
+    file_excess: float
+
+
 def write_parity_report(report: ParityReport, files: ParityFiles) -> None:
     """Writes both files, each whole or not at all.
 
@@ -87,6 +105,7 @@ def render_parity_report(report: ParityReport) -> str:
         report=report,
         plot=plot_scores(report, report.exported),
         history=_history_line(report),
+        flips=_largest_flips(report),
         version=__version__,
     )
 
@@ -111,6 +130,18 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
         artefact_threshold_px=round(float(_PLOT_SIZE_PX - position(artefact.threshold)), 1),
         low=float(np.exp(low)),
         high=float(np.exp(high)),
+    )
+
+
+def _largest_flips(report: ParityReport) -> tuple[Flip, ...]:
+    """The flips of the exported file, those farthest from agreement first."""
+    file = report.exported
+    run_excess = report.run_scores / max(report.run_threshold, 1e-12) - 1
+    file_excess = file.scores / max(file.threshold, 1e-12) - 1
+    order = sorted(report.flipped(file), key=lambda index: -abs(float(run_excess[index] - file_excess[index])))
+    return tuple(
+        Flip(report.names[index], bool(report.labels[index]), float(run_excess[index]), float(file_excess[index]))
+        for index in order[:_MOST_FLIPS]
     )
 
 

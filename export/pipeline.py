@@ -15,6 +15,7 @@ import numpy as np
 from edge_runtime.artefact import ArtefactMetadata, write_artefact
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.preprocessing import scale_pixels
+from export.edgetpu_compiler import compiled_path, find_compiler
 from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.result import ExportResult
@@ -25,6 +26,7 @@ from tfganomaly.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from export.building import BuiltModel
+    from export.edgetpu_target import EdgeTpuTarget
     from export.images import ExportImages
     from export.parity import ArtefactParity, ScoredOutputs
     from tfganomaly.training.run import TrainedRun
@@ -60,7 +62,7 @@ def export_run(
         MissingExtraError: The `export` extra is not installed.
         RunError, NotExportableError: There is no finished run, or its model has no inference graph.
         DataError: The run's data is gone; say where it is with `data_source`.
-        ExportError: The model cannot be exported.
+        ExportError: The model cannot be exported, or the Edge TPU's compiler failed.
         ParityError: The file drifted past the bounds of the options; its report was written, it was not.
         OutputError: A file cannot be written.
     """
@@ -70,10 +72,14 @@ def export_run(
     output_path = Path(output_path)
     require_extra("export")
     _check_output(output_path)
+    compiler = find_compiler(options.edgetpu_compiler) if options.target == "edgetpu" else None
+    if compiler is not None:
+        _check_output(compiled_path(output_path))
     run, images = _open_run(run, options, data_source, tell)
     graph, lowering_difference = _lower(run, images, options, tell)
 
     from export.building import build_model
+    from export.edgetpu_target import target_edgetpu
     from export.gate import gate_failures
     from export.parity import ParityReport, score_images
     from export.parity_report import ParityFiles, write_parity_report
@@ -81,9 +87,12 @@ def export_run(
 
     scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
     compared: list[ArtefactParity] = []
+    edgetpu: EdgeTpuTarget | None = None
     exported: tuple[BuiltModel, ArtefactMetadata] | None = None
     for quantization in _quantizations(options):
         built = build_model(quantization, graph, images, run.score_rule, options, tell)
+        if options.target == "edgetpu" and exported is None:
+            edgetpu = target_edgetpu(built, compiler, options.edgetpu_compiler, tell)
         metadata, parity = _calibrate_and_compare(built, run, scored_run, images, options, tell)
         exported = exported or (built, metadata)
         compared.append(parity)
@@ -102,6 +111,7 @@ def export_run(
         fine_tuning=built.fine_tuning.history if built.fine_tuning else (),
         best_step=built.fine_tuning.best_step if built.fine_tuning else 0,
         failures=gate_failures(compared[0], options),
+        edgetpu=edgetpu,
     )
     files = ParityFiles.beside(output_path)
     write_parity_report(report, files)
@@ -111,6 +121,7 @@ def export_run(
         )
     metadata = replace(metadata, parity=report.summary())
     written = write_artefact(output_path, built.flatbuffer, metadata)
+    compiled = edgetpu.write_compiled(output_path, metadata) if edgetpu else None
     return ExportResult(
         artefact=output_path,
         parity_json=files.json,
@@ -119,7 +130,8 @@ def export_run(
         metadata=written.metadata,
         size_bytes=output_path.stat().st_size,
         seconds=time.monotonic() - started,
-        notes=_notes(run, images, metadata),
+        notes=(*_notes(run, images, metadata), *(edgetpu.notes(output_path) if edgetpu else ())),
+        compiled=compiled,
     )
 
 

@@ -25,6 +25,7 @@ class ExportResult:
         size_bytes: Of the whole file.
         seconds: Time that the export took.
         notes: What the user should know.
+        compiled: The same model compiled for the Edge TPU, or None.
     """
 
     artefact: Path
@@ -35,6 +36,7 @@ class ExportResult:
     size_bytes: int
     seconds: float
     notes: tuple[str, ...]
+    compiled: Path | None = None
 
     def text(self) -> str:
         """A few lines for a terminal: the file, a table of run and files side by side, where the report is."""
@@ -57,6 +59,9 @@ class ExportResult:
             "flips: verdicts that differ from the run's. score drift: mean difference of the score, in "
             "margins (threshold minus usual good score)."
         )
+        lines += [f"edge tpu: {sentence}" for sentence in (report.edgetpu.conclusions() if report.edgetpu else ())]
+        if self.compiled:
+            lines.append(f"compiled for the Edge TPU: {self.compiled}")
         lines.append(f"report: {self.parity_html}")
         return "\n".join(lines + [f"note: {note}" for note in self.notes])
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edge_runtime.errors import ArtefactError, BackendError
 from edge_runtime.flatbuffer import inspect_flatbuffer, inspect_tflite_file
 from edge_runtime.interpreter import load_backend
+from tests.edge_runtime.model_builder import GraphBuilder
 from tests.edge_runtime.tiny_model import INPUT_SCALE, LATENT_SIZE, OUTPUTS, tiny_flatbuffer
 
 FLATBUFFER = tiny_flatbuffer(8)
@@ -89,6 +90,25 @@ def test_versions_fused_activations_and_custom_operations_are_named() -> None:
         {"name": "CONV_2D", "count": 3, "versions": [3], "fused_activations": {"RELU": 1}},
         {"name": "edgetpu-custom-op", "count": 1, "versions": [1], "fused_activations": {}},
     ]
+
+
+def test_settings_and_small_constants_of_an_operation_are_read() -> None:
+    graph = GraphBuilder()
+    image, pooled = graph.tensor(1, 8, 8, 4, signature=(-1, 8, 8, 4)), graph.tensor(1, 1, 1, 4)
+    zeros = graph.tensor(1, 1, 1, 4, values=[0] * 4)
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    graph.operation("MEAN", [image, graph.integers(1, -2), zeros], [pooled], 2, options)
+    (operation,) = inspect_flatbuffer(graph.to_bytes([image], [pooled])).operations
+    assert operation.options == {"keepDims": True}
+    given, axes, constant = operation.inputs
+    assert axes.constant_values == (1, -2)
+    assert axes.constant_bytes == 8
+    assert constant.is_all_zero
+    assert not axes.is_all_zero
+    assert given.has_dynamic_size
+    assert not operation.outputs[0].has_dynamic_size
+    assert [tensor.index for tensor in (given, *operation.outputs)] == [image, pooled]
 
 
 def test_the_summary_is_json() -> None:

@@ -103,3 +103,23 @@ def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture[index * 4 + 5 : index * 4 + 10] = 250
             Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / part / f"{index:03d}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(labelled_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny GANomaly trained for two epochs on `labelled_folder`."""
+    from tfganomaly.training.trainer import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    options = {
+        "image_size": 32,
+        "generator_width": 4,
+        "discriminator_width": 4,
+        "latent_size": 6,
+        "epochs": 2,
+        "batch_size": 8,
+        "validation_fraction": 0.25,
+        "xla": False,  # compiling takes longer than these few steps
+    }
+    train(str(labelled_folder), folder, "paper", options)
+    return folder

@@ -153,6 +153,18 @@ def test_the_report_is_strict_json_and_one_page(images: ParityImages, tmp_path: 
     assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
 
 
+def test_images_whose_verdict_flips_are_named(images: ParityImages) -> None:
+    report = _report(images, _compare(images, gain=1.0, threshold=0.35))
+    # The run calls the seventh image (0.30) anomalous, the file with the higher threshold does not.
+    (entry,) = report.to_dict()["artefacts"]
+    assert entry["flipped_images"] == ["6.png"]
+    page = render_parity_report(report)
+    assert "6.png" in page
+    assert "+0.47 %" in page  # 0.30142 against the run's 0.3
+    assert "-13.88 %" in page  # against the file's 0.35
+    assert "Verdicts that flip</h2>" not in render_parity_report(_report(images, _compare(images, gain=1.0)))
+
+
 def test_a_report_without_labels_and_fine_tuning_is_rendered(images: ParityImages) -> None:
     good_only = dataclasses.replace(images, labels=np.zeros(10, int))
     report = _report(good_only, _compare(good_only, 1.1), labels=good_only.labels, run_auroc=None, fine_tuning=())
@@ -177,7 +189,7 @@ def test_errors_form_one_tree() -> None:
     ("options", "flag"),
     [
         ({"quantization": "int4"}, "--quantization"),
-        ({"target": "edgetpu"}, "--target"),
+        ({"target": "tpu"}, "--target"),
         ({"calibration_images": 1}, "--calibration-images"),
         ({"fine_tuning_steps": -1}, "--fine-tuning-steps"),
         ({"max_verdict_flips": 2.0}, "--max-verdict-flips"),

@@ -19,25 +19,6 @@ QUICK = {"fine_tuning_steps": 4, "fine_tuning_batch_size": 4, "max_auroc_drop": 
 
 
 @pytest.fixture(scope="module")
-def run(labelled_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tfganomaly.training.trainer import train
-
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    options = {
-        "image_size": 32,
-        "generator_width": 4,
-        "discriminator_width": 4,
-        "latent_size": 6,
-        "epochs": 2,
-        "batch_size": 8,
-        "validation_fraction": 0.25,
-        "xla": False,  # compiling takes longer than these few steps
-    }
-    train(str(labelled_folder), folder, "paper", options)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, list[str]]:
     stages: list[str] = []
     output = tmp_path_factory.mktemp("out") / "tiny.tflite"
@@ -88,6 +69,32 @@ def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult
     assert calibration.threshold != result.parity.run_threshold
 
 
+def test_the_threshold_is_the_quantile_of_the_file_s_own_scores_of_held_back_good_images(
+    exported: tuple[ExportResult, list[str]], run: Path
+) -> None:
+    from export.images import load_export_images
+    from tfganomaly.training.run_folder import RunFolder
+
+    result, _ = exported
+    images = load_export_images(RunFolder(run).read_config(), ExportOptions(), None, lambda *_: None)
+    detector = AnomalyDetector(result.artefact)
+    scores = [detector.detect(pixels[..., 0]).score for pixels in images.held_back]
+    calibration = result.metadata.calibration
+    assert (min(scores), max(scores)) == pytest.approx((calibration.score_min, calibration.score_max))
+    assert calibration.threshold == pytest.approx(max(scores))  # ten images: the highest score among them
+
+
+def test_defects_have_no_say_in_the_threshold(run: Path, labelled_folder: Path, tmp_path: Path) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(labelled_folder, without, ignore=shutil.ignore_patterns("bar"))
+    options = ExportOptions(quantization="ptq", **QUICK)
+    calibrations = [
+        export_run(run, tmp_path / f"{folder.name}.tflite", options, data_source=str(folder)).metadata.calibration
+        for folder in (labelled_folder, without)
+    ]
+    assert calibrations[0] == calibrations[1]
+
+
 def test_the_report_lies_beside_the_artefact(exported: tuple[ExportResult, list[str]]) -> None:
     result, _ = exported
     assert result.parity_html == result.artefact.with_name("tiny.parity.html")
@@ -117,12 +124,16 @@ def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportR
     assert "10 good images are too few" in text  # the calibration's note
 
 
-def test_exporting_again_gives_the_same_bytes_and_leaves_the_run_alone(
+def test_exports_in_any_order_give_the_same_bytes_and_leave_the_run_alone(
     exported: tuple[ExportResult, list[str]], run: Path, tmp_path: Path
 ) -> None:
     before = _fingerprint(run)
-    again = export_run(run, tmp_path / "other.tflite", ExportOptions(**QUICK))
+    other = ExportOptions(quantization="ptq", target="edgetpu", edgetpu_compiler="none", **QUICK)
+    first = export_run(run, tmp_path / "first.tflite", other).artefact.read_bytes()
+    again = export_run(run, tmp_path / "again.tflite", ExportOptions(**QUICK))
+    last = export_run(run, tmp_path / "last.tflite", other).artefact.read_bytes()
     assert again.artefact.read_bytes() == exported[0].artefact.read_bytes()
+    assert first == last
     assert _fingerprint(run) == before
 
 

@@ -1,0 +1,206 @@
+"""Predicts what of a `.tflite` model the Edge TPU will run, without the vendor's compiler.
+
+The compiler makes one piece of the operations that map and of which everything before them maps too; the rest runs
+on the CPU. So one operation in the wrong place leaves the device idle. That prediction is static: the compiler has
+limits that are not published, and its own log counts where it was run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edge_runtime.edgetpu_rules import (
+    COMPILED_OPERATION,
+    QUANTIZED_TYPES,
+    SIZE_DEPENDENT,
+    SUPPORTED_OPERATIONS,
+    is_version_unknown,
+    reason_against,
+)
+from edge_runtime.flatbuffer import FlatbufferInspection, OperationInfo, TensorInfo, inspect_tflite_file
+
+# The chip has 8 MiB; the compiled program takes a part of them.
+ON_CHIP_BYTES = 8_000_000
+
+EDGE_TPU, CPU = "Edge TPU", "CPU"
+
+
+@dataclass(frozen=True)
+class OperationVerdict:
+    """Where one operation runs.
+
+    Attributes:
+        position: Its place in the order of execution, from 0.
+        name: "CONV_2D" ...
+        version: The operation's version.
+        output_shape: Of its first output.
+        maps: Whether the Edge TPU can run it, looked at alone.
+        runs_on: "Edge TPU" or "CPU".
+        reason: Why on the CPU, or what remains uncertain; empty where there is nothing to say.
+    """
+
+    position: int
+    name: str
+    version: int
+    output_shape: tuple[int, ...]
+    maps: bool
+    runs_on: str
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {**vars(self), "output_shape": list(self.output_shape)}
+
+
+@dataclass(frozen=True)
+class EdgeTpuCheck:
+    """What the static check found.
+
+    Attributes:
+        operations: One verdict an operation, in the order of execution.
+        cuts: Positions of the operations behind which the rest of their branch runs on the CPU.
+        parameter_bytes: Weights and biases of the operations that run on the Edge TPU.
+        is_compiled: Whether the file has been through the compiler already.
+        is_refused: Whether compiler 16.0 refuses the whole file, because it does not know an operation's version.
+    """
+
+    operations: tuple[OperationVerdict, ...]
+    cuts: tuple[int, ...]
+    parameter_bytes: int
+    is_compiled: bool
+    is_refused: bool
+
+    @property
+    def num_mapped(self) -> int:
+        """How many operations run on the Edge TPU."""
+        return sum(verdict.runs_on == EDGE_TPU for verdict in self.operations)
+
+    @property
+    def fits_on_chip(self) -> bool:
+        """Whether the parameters stay in the chip's memory instead of being sent anew for each image."""
+        return self.parameter_bytes <= ON_CHIP_BYTES
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that go into an artefact's metadata."""
+        return {
+            "operations": len(self.operations),
+            "mapped": self.num_mapped,
+            "parameter_bytes": self.parameter_bytes,
+            "fits_on_chip": self.fits_on_chip,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object with everything."""
+        return {
+            **self.summary(),
+            "is_compiled": self.is_compiled,
+            "is_refused": self.is_refused,
+            "cuts": list(self.cuts),
+            "table": [verdict.to_dict() for verdict in self.operations],
+        }
+
+    def conclusions(self) -> list[str]:
+        """One sentence for each thing that a person should know, the most important first."""
+        total, mapped = len(self.operations), self.num_mapped
+        if self.is_compiled:
+            return [f"Compiled for the Edge TPU already; {total - mapped} of its operations stay on the CPU."]
+        if self.is_refused:
+            newer = sorted({verdict.name for verdict in self.operations if "refuses the whole file" in verdict.reason})
+            return [f"Compiler 16.0 refuses this file: it does not know the version of {', '.join(newer)}."]
+        sentences = [f"{mapped} of {total} operations run on the Edge TPU."]
+        if self.cuts:
+            first = self.operations[self.cuts[0]]
+            sentences.append(f"The graph is cut at operation {first.position}, {first.name}: {first.reason}.")
+        uncertain = [verdict for verdict in self.operations if verdict.reason == SIZE_DEPENDENT]
+        if uncertain:
+            sentences.append(
+                f"Whether {uncertain[0].name} maps depends on its size ({len(uncertain)} of them); without the "
+                f"compiler that is unknown."
+            )
+        if not self.fits_on_chip:
+            sentences.append(too_large_text(self.parameter_bytes))
+        return sentences
+
+
+def too_large_text(parameter_bytes: int) -> str:
+    """What parameters beyond the chip's memory mean."""
+    return (
+        f"{parameter_bytes / 1e6:.1f} MB of parameters do not fit into the chip's {ON_CHIP_BYTES / 1e6:.0f} MB: the "
+        f"rest is sent anew for each image, which is slow. A narrower network fits."
+    )
+
+
+def check_edgetpu_file(path: str | os.PathLike[str]) -> EdgeTpuCheck:
+    """Checks any `.tflite` file, of this project or not.
+
+    Raises:
+        ArtefactError: The file is missing, not TFLite or damaged.
+        BackendError: The package that knows TFLite's schema is not installed.
+    """
+    return check_for_edgetpu(inspect_tflite_file(path))
+
+
+def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
+    """Checks what `inspect_flatbuffer` read."""
+    on_cpu = set[int]()  # tensors, by index, that the CPU makes
+    verdicts: list[OperationVerdict] = []
+    cuts: list[int] = []
+    parameters: dict[int, int] = {}
+    several_graphs = inspection.num_graphs > 1
+    is_refused = any(is_version_unknown(operation) for operation in inspection.operations)
+    is_compiled = any(operation.name == COMPILED_OPERATION for operation in inspection.operations)
+    for position, operation in enumerate(inspection.operations):
+        reason = "" if operation.name == COMPILED_OPERATION else reason_against(operation)
+        if several_graphs and not reason:
+            reason = "the model has several graphs, for control flow, which the compiler does not take"
+        maps = not reason
+        follows_cpu = any(tensor.index in on_cpu for tensor in operation.inputs)
+        if maps and follows_cpu:
+            reason = "what it needs comes from the CPU: behind the cut"
+        elif maps and is_compiled and operation.name != COMPILED_OPERATION:
+            reason = "the compiler left it to the CPU"
+        elif maps and is_refused:
+            reason = "the compiler refuses the file"
+        runs_on = CPU if reason else EDGE_TPU
+        if runs_on == CPU:
+            if not _is_entrance(operation, inspection):
+                on_cpu.update(tensor.index for tensor in operation.outputs)
+                if not maps and not follows_cpu and _is_read(operation, inspection):
+                    cuts.append(position)
+        else:
+            parameters.update((tensor.index, tensor.constant_bytes) for tensor in _parameters(operation))
+            supported = SUPPORTED_OPERATIONS.get(operation.name)
+            reason = SIZE_DEPENDENT if supported is not None and supported.is_size_dependent else ""
+        shape = operation.outputs[0].shape if operation.outputs else ()
+        verdicts.append(
+            OperationVerdict(position, operation.name, operation.version, shape, maps, runs_on, reason),
+        )
+    return EdgeTpuCheck(
+        operations=tuple(verdicts),
+        cuts=tuple(cuts),
+        parameter_bytes=sum(parameters.values()),
+        is_compiled=is_compiled,
+        is_refused=is_refused and not is_compiled,
+    )
+
+
+def _parameters(operation: OperationInfo) -> Iterator[TensorInfo]:
+    """Constants that are numbers of the network, not shapes and axes, which INT32 tensors without a scale are."""
+    for tensor in operation.inputs:
+        if tensor.is_constant and (tensor.type in QUANTIZED_TYPES or tensor.scales):
+            yield tensor
+
+
+def _is_entrance(operation: OperationInfo, inspection: FlatbufferInspection) -> bool:
+    """Whether it turns the model's float input into integers: the CPU does that first, and nothing is cut by it."""
+    entrances = {tensor.index for tensor in inspection.inputs}
+    return operation.name == "QUANTIZE" and all(tensor.index in entrances for tensor in operation.inputs)
+
+
+def _is_read(operation: OperationInfo, inspection: FlatbufferInspection) -> bool:
+    """Whether any other operation needs what this one makes; a DEQUANTIZE at the end cuts nothing off."""
+    made = {tensor.index for tensor in operation.outputs}
+    return any(tensor.index in made for other in inspection.operations for tensor in other.inputs)

@@ -1,0 +1,233 @@
+"""Runs the vendor's `edgetpu_compiler` on a model and reads what it printed.
+
+The program is closed, exists for x86-64 Linux only, and is found on PATH or named by the user. Nothing that it says or
+writes is trusted unseen: the file that it made must hold an Edge TPU operation and the inputs and outputs of the
+model that it was given.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.edgetpu_rules import COMPILED_OPERATION
+from edge_runtime.errors import ArtefactError
+from edge_runtime.flatbuffer import TensorInfo, inspect_flatbuffer
+from export.errors import ExportError
+
+PROGRAM = "edgetpu_compiler"
+SEARCH, SKIP = "auto", "none"
+_MOST_SECONDS = 900  # the program itself gives up after 180
+_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_TABLE_HEAD = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
+_TABLE_LINE = re.compile(r"^(\S+)\s+(\d+)\s+(\S.*)$")
+_TELLING = re.compile(r"error|invalid|abort|fail|not quantized|could not", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CompilerLog:
+    """What the compiler printed, as far as it was understood.
+
+    Attributes:
+        text: All of it.
+        version: Its version, or "".
+        operations: (operation, count, status) as in its table; empty where there is none.
+        on_chip_bytes: Parameters that stay on the chip, or None.
+        off_chip_bytes: Parameters that are sent for each image, or None.
+    """
+
+    text: str = field(repr=False)
+    version: str = ""
+    operations: tuple[tuple[str, int, str], ...] = ()
+    on_chip_bytes: int | None = None
+    off_chip_bytes: int | None = None
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether the table of operations was found."""
+        return bool(self.operations)
+
+    @property
+    def num_operations(self) -> int:
+        """How many operations the table counts."""
+        return sum(count for _, count, _ in self.operations)
+
+    @property
+    def num_mapped(self) -> int:
+        """How many of them the compiler put on the Edge TPU."""
+        return sum(count for _, count, status in self.operations if status == "Mapped to Edge TPU")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "version": self.version,
+            "operations": [{"name": name, "count": count, "status": status} for name, count, status in self.operations],
+            "mapped": self.num_mapped if self.is_understood else None,
+            "on_chip_bytes": self.on_chip_bytes,
+            "off_chip_bytes": self.off_chip_bytes,
+            "log": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A model that went through the compiler.
+
+    Attributes:
+        flatbuffer: What it wrote, without metadata.
+        output_places: For each output of the model that was given, its place among the compiled one's.
+        log: What it printed.
+    """
+
+    flatbuffer: bytes = field(repr=False)
+    output_places: tuple[int, ...]
+    log: CompilerLog
+
+    def output_positions(self, positions: Mapping[str, int]) -> dict[str, int]:
+        """Where the named outputs stand in the compiled model."""
+        return {name: self.output_places[position] for name, position in positions.items()}
+
+
+def find_compiler(setting: str) -> Path | None:
+    """Finds the program.
+
+    Args:
+        setting: "auto" to look on PATH, "none" to do without, or the program itself.
+
+    Returns:
+        The program, or None where there is none on PATH or none is wanted.
+
+    Raises:
+        ExportError: A program was named that cannot be started.
+    """
+    if setting == SKIP:
+        return None
+    found = shutil.which(PROGRAM if setting == SEARCH else setting)
+    if found is None and setting != SEARCH:
+        raise ExportError(
+            f"--edgetpu-compiler is '{setting}', which is no program that can be started; expected the path of "
+            f"{PROGRAM}, {SEARCH} to look for it on PATH, or {SKIP} to export without compiling."
+        )
+    return Path(found).absolute() if found else None
+
+
+def compiled_path(artefact: Path) -> Path:
+    """Where the compiled model goes: `m_edgetpu.tflite` beside `m.tflite`, as the compiler itself names it."""
+    return artefact.with_name(f"{artefact.stem}_edgetpu.tflite")
+
+
+def compile_for_edgetpu(flatbuffer: bytes, compiler: Path) -> Compilation:
+    """Compiles a model.
+
+    Args:
+        flatbuffer: An int8 model without metadata.
+        compiler: The program.
+
+    Raises:
+        ExportError: The program cannot be started, fails, takes too long, or did not write a model for the Edge TPU
+            with the same inputs and outputs.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfganomaly-edgetpu-") as folder:
+        (Path(folder) / "model.tflite").write_bytes(flatbuffer)
+        text = _run(compiler, folder)
+        written, own_log = (Path(folder) / f"model_edgetpu{suffix}" for suffix in (".tflite", ".log"))
+        if not written.is_file():
+            raise _failure(compiler, f"wrote no model: {_telling_line(text)}")
+        if not _TABLE_HEAD.search(text) and own_log.is_file():
+            text += own_log.read_text("utf-8", errors="replace")
+        content = written.read_bytes()
+    return Compilation(content, _matched_outputs(flatbuffer, content, compiler, text), read_compiler_log(text))
+
+
+def read_compiler_log(text: str) -> CompilerLog:
+    """Reads what compiler 16.0 prints with `-s`; anything else gives a log that is not understood."""
+    version = re.search(r"Edge TPU Compiler version (\S+)", text)
+    head = _TABLE_HEAD.search(text)
+    rows = []
+    for line in text[head.end() :].strip().splitlines() if head else []:
+        row = _TABLE_LINE.match(line.rstrip())
+        if row:
+            rows.append((row[1], int(row[2]), row[3]))
+        elif rows:
+            break  # the table is over
+    return CompilerLog(
+        text=text,
+        version=version[1] if version else "",
+        operations=tuple(rows),
+        on_chip_bytes=_size_after("On-chip memory used for caching model parameters", text),
+        off_chip_bytes=_size_after("Off-chip memory used for streaming uncached model parameters", text),
+    )
+
+
+def _run(compiler: Path, folder: str) -> str:
+    try:
+        done = subprocess.run(
+            [str(compiler), "-s", "-o", ".", "model.tflite"],
+            cwd=folder,  # so that its log names no temporary folder
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_MOST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _failure(compiler, f"did not end within {_MOST_SECONDS} seconds") from None
+    except OSError as error:
+        raise _failure(compiler, f"cannot be started ({error.strerror or error})") from None
+    text = done.stdout.decode("utf-8", errors="replace")
+    if done.returncode:
+        raise _failure(compiler, f"failed with exit code {done.returncode}: {_telling_line(text)}")
+    return text
+
+
+def _matched_outputs(given: bytes, compiled: bytes, compiler: Path, text: str) -> tuple[int, ...]:
+    """Checks the compiled model and returns where each output of the given one stands in it."""
+    try:
+        after = inspect_flatbuffer(compiled, name="what it wrote")
+    except ArtefactError as error:
+        raise _failure(compiler, f"wrote a file that is not a model: {error}") from None
+    if COMPILED_OPERATION not in after.operation_counts:
+        raise _failure(compiler, f"put no operation on the Edge TPU: {_telling_line(text)}")
+    before = inspect_flatbuffer(given)
+    names = [tensor.name for tensor in after.outputs]
+    if len(set(names)) == len(names) and {tensor.name for tensor in before.outputs} == set(names):
+        places = [names.index(tensor.name) for tensor in before.outputs]
+    else:
+        places = list(range(len(before.outputs)))
+    kept = [after.outputs[place] for place in places if place < len(after.outputs)]
+    if [_form(tensor) for tensor in (*before.inputs, *before.outputs)] != [
+        _form(tensor) for tensor in (*after.inputs, *kept)
+    ] or len(after.outputs) != len(before.outputs):
+        raise _failure(compiler, "changed the model's inputs or outputs, so its scores could not be computed")
+    return tuple(places)
+
+
+def _form(tensor: TensorInfo) -> tuple[Any, ...]:
+    return tensor.shape, tensor.type, tensor.scales, tensor.zero_points
+
+
+def _failure(compiler: Path, what: str) -> ExportError:
+    return ExportError(
+        f"The Edge TPU compiler '{compiler}' {what.rstrip('.')}. Nothing was exported; --edgetpu-compiler {SKIP} "
+        f"exports without compiling."
+    )
+
+
+def _telling_line(text: str) -> str:
+    """The line of a log that says best what went wrong."""
+    lines = [" ".join(line.split())[:200] for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if _TELLING.search(line)), lines[-1] if lines else "it said nothing")
+
+
+def _size_after(words: str, text: str) -> int | None:
+    found = re.search(rf"{re.escape(words)}:\s*([\d.]+)\s*(B|KiB|MiB|GiB)", text)
+    try:
+        return round(float(found[1]) * _UNITS[found[2]]) if found else None
+    except ValueError:  # several points in the number
+        return None

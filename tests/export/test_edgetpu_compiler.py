@@ -1,0 +1,119 @@
+"""The compiler's log as it is known from version 16.0, and every way in which a compiler can misbehave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.flatbuffer import inspect_flatbuffer
+from export.edgetpu_compiler import compile_for_edgetpu, compiled_path, find_compiler, read_compiler_log
+from export.errors import ExportError
+from tests.edge_runtime.tiny_model import OUTPUTS, tiny_flatbuffer
+from tests.export.stub_compiler import ALL_MAPPED, REFUSAL, SOME_MAPPED, write_stub
+
+MODEL = tiny_flatbuffer(8)
+
+
+def test_the_log_of_a_model_that_maps_is_read() -> None:
+    log = read_compiler_log(ALL_MAPPED)
+    assert log.version == "16.0.384591198"
+    assert log.operations[0] == ("CONV_2D", 8, "Mapped to Edge TPU")
+    assert (log.num_mapped, log.num_operations) == (19, 19)
+    assert log.on_chip_bytes == 1_572_864
+    assert log.off_chip_bytes == 0
+
+
+def test_the_log_of_a_model_that_is_cut_is_read() -> None:
+    log = read_compiler_log(SOME_MAPPED)
+    assert (log.num_mapped, log.num_operations) == (15, 19)
+    assert ("PRELU", 4, "More than one subgraph is not supported") in log.operations
+    assert log.off_chip_bytes == 42_752
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello\nworld", "Operator Count Status\n???", "On-chip memory used: lots", REFUSAL]
+)
+def test_what_is_no_log_is_not_understood(text: str) -> None:
+    log = read_compiler_log(text)
+    assert not log.is_understood
+    assert log.on_chip_bytes is None
+
+
+def test_a_compiled_model_and_its_log_are_returned(tmp_path: Path) -> None:
+    done = compile_for_edgetpu(MODEL, write_stub(tmp_path))
+    assert inspect_flatbuffer(done.flatbuffer).operation_counts == {"edgetpu-custom-op": 1}
+    assert done.log.num_mapped == 19
+    assert done.output_positions(OUTPUTS) == OUTPUTS
+
+
+def test_outputs_that_the_compiler_puts_in_another_order_are_found_again(tmp_path: Path) -> None:
+    done = compile_for_edgetpu(MODEL, write_stub(tmp_path, "swaps outputs"))
+    assert done.output_positions(OUTPUTS) == {"latent": 2, "reconstructed_latent": 1, "reconstruction": 0}
+
+
+def test_a_good_model_with_a_strange_log_is_taken(tmp_path: Path) -> None:
+    done = compile_for_edgetpu(MODEL, write_stub(tmp_path, log="version 99: all fine"))
+    assert not done.log.is_understood
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "log", "exit_code", "message"),
+    [
+        (
+            "writes nothing",
+            REFUSAL,
+            1,
+            r"failed with exit code 1: ERROR: Didn't find op .* 'TRANSPOSE_CONV' version '4'",
+        ),
+        ("writes nothing", "blah\nInternal compiler error. Aborting!", 1, "Internal compiler error. Aborting!"),
+        ("writes nothing", "lorem\nipsum", 0, "wrote no model: ipsum"),
+        ("writes nothing", "", 3, "exit code 3: it said nothing"),
+        ("writes rubbish", "lorem ipsum", 0, "wrote a file that is not a model"),
+        ("copies", SOME_MAPPED, 0, "put no operation on the Edge TPU"),
+        ("drops an output", ALL_MAPPED, 0, "changed the model's inputs or outputs"),
+    ],
+)
+def test_a_compiler_that_fails_is_one_line(
+    tmp_path: Path, behaviour: str, log: str, exit_code: int, message: str
+) -> None:
+    program = write_stub(tmp_path, behaviour, log, exit_code)
+    with pytest.raises(ExportError, match=message) as caught:
+        compile_for_edgetpu(MODEL, program)
+    assert str(program) in str(caught.value)
+    assert "--edgetpu-compiler none" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_program_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
+    program = tmp_path / "edgetpu_compiler"
+    program.write_bytes(b"\x00\x01\x02")
+    program.chmod(0o755)
+    with pytest.raises(ExportError, match="cannot be started"):
+        compile_for_edgetpu(MODEL, program)
+
+
+def test_a_compiler_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import edgetpu_compiler
+
+    program = tmp_path / "edgetpu_compiler"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(edgetpu_compiler, "_MOST_SECONDS", 0.2)
+    with pytest.raises(ExportError, match=r"did not end within 0.2 seconds"):
+        compile_for_edgetpu(MODEL, program)
+
+
+def test_the_compiler_is_looked_for_where_the_option_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_compiler("auto") is None
+    program = write_stub(tmp_path)
+    assert find_compiler("auto") == program
+    assert find_compiler(str(program)) == program
+    assert find_compiler("none") is None
+    with pytest.raises(ExportError, match=r"--edgetpu-compiler is '.*missing', which is no program"):
+        find_compiler(str(tmp_path / "missing"))
+
+
+def test_the_compiled_file_has_the_name_that_the_compiler_gives() -> None:
+    assert compiled_path(Path("models/m.v2.tflite")) == Path("models/m.v2_edgetpu.tflite")
