@@ -145,7 +145,7 @@ def train(
     folder.write_manifest({**manifest, "status": "finished", "epochs": len(history)})
     for cache in folder.checkpoints.glob("*.pixels"):
         cache.unlink()
-    notes = [*dataset.warnings] + ([calibration.note] if calibration.note else [])
+    notes = [*dataset.warnings, *calibration.remarks]
     return TrainingSummary(
         run=run,
         num_train=len(train_images.items),
