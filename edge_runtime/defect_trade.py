@@ -30,8 +30,8 @@ def best_trade(good: np.ndarray, defective: np.ndarray, miss_cost: float = BALAN
     """Return the threshold with the lowest `miss_cost` * miss rate + false alarm rate.
 
     With a miss cost of 1 that is the threshold of the best balanced accuracy, in which it does not count how many of
-    either kind there are. The cost changes only where a score lies, so the threshold is laid half-way between two neighbouring
-    scores; of several that cost the same the highest is taken, which gives the fewest false alarms.
+    either kind there are. The cost changes only where a score lies, so the threshold is laid half-way between two
+    neighbouring scores; of several that cost the same the highest is taken, which gives the fewest false alarms.
 
     Args:
         good: (N,) raw scores of good images, N >= 1, finite.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError
 from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.outline import TRUE_COLOUR, draw_outline
 from edge_runtime.preprocessing import (
     Preprocessing,
     prepare_image,
@@ -30,9 +30,6 @@ from tfganomaly.evaluation.scorer import Scorer
 THUMBNAIL_SIDE_PX = 256
 _SMALL_SIDE_PX = 96
 _JPEG_QUALITY = 84
-# Neither in the heatmap's yellow to magenta nor in grey photographs; the dark line makes it stand out on both.
-_CONTOUR_COLOUR = (0, 229, 255)
-_CONTOUR_EDGE_COLOUR = (0, 40, 48)
 _UNSEEN_GREY = 128
 
 
@@ -138,22 +135,8 @@ def colour_scale(calibration: Calibration) -> str:
     ramp = calibration.map_low + np.linspace(0, 2, width, dtype=np.float32) * good_range
     grey = Image.new("L", (width, height), 150)
     scale = Preprocessing(height=height, width=width, channels=1)
-    return _data_uri(heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration), "PNG")
-
-
-def draw_contour(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Returns the image with the outline of a mask, just outside of it so that the defect stays visible.
-
-    Args:
-        image: RGB.
-        mask: (H, W) bool of the image's size.
-    """
-    inner = ndimage.binary_dilation(mask, iterations=2)
-    outer = ndimage.binary_dilation(inner, iterations=1)
-    pixels = np.array(image.convert("RGB"))
-    pixels[inner & ~ndimage.binary_dilation(mask)] = _CONTOUR_COLOUR
-    pixels[outer & ~inner] = _CONTOUR_EDGE_COLOUR
-    return Image.fromarray(pixels)
+    drawn = heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration, with_outline=False)
+    return _data_uri(drawn, "PNG")
 
 
 def _of_all(images: Sequence[ImageResult], shown: int, extreme: str) -> str:
@@ -208,7 +191,7 @@ def _panels(image: ImageResult, scorer: Scorer) -> tuple[Panel, ...]:
 
     overlay = heatmap_overlay(shown, anomaly_map, preprocessing, scorer.calibration)
     mask = _mask(image, size)
-    panels.append(Panel("heatmap", _data_uri(overlay if mask is None else draw_contour(overlay, mask))))
+    panels.append(Panel("heatmap", _data_uri(overlay if mask is None else draw_outline(overlay, mask, TRUE_COLOUR))))
     return tuple(panels)
 
 

@@ -5,12 +5,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from edge_runtime.errors import OutputError
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.evaluate import evaluate
-from tfganomaly.evaluation.gallery import choose_images, draw_contour
+from tfganomaly.evaluation.gallery import choose_images
 from tfganomaly.evaluation.report import render_report, write_report
 from tfganomaly.evaluation.report_text import headline_tiles
 
@@ -154,15 +153,6 @@ def test_galleries_show_the_closest_calls_when_nothing_went_wrong(result):
     turned = tuple(replace(image, is_called_anomalous=not image.item.is_anomalous) for image in result.images)
     titles = [choice.title for choice in choose_images(replace(result, images=turned), 2)]
     assert titles == ["Defects missed", "False alarms"]
-
-
-def test_the_contour_lies_around_the_defect_and_leaves_it_visible():
-    mask = np.zeros((20, 20), bool)
-    mask[8:12, 8:12] = True
-    drawn = np.asarray(draw_contour(Image.new("RGB", (20, 20), (100, 100, 100)), mask))
-    assert (drawn[mask] == 100).all()
-    assert tuple(drawn[6, 9]) == (0, 229, 255)
-    assert (drawn[0] == 100).all()
 
 
 def test_tiny_colour_arrays_are_drawn(make_scorer):
