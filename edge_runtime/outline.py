@@ -8,13 +8,12 @@ from PIL import Image
 Colour = tuple[int, int, int]
 
 FOUND_COLOUR: Colour = (255, 255, 255)
-"""Around what a model points at: neither a colour of the heatmap nor, with its dark edge, lost on a bright picture."""
+"""Around what a model points at: no colour of the heatmap, and with its dark edges not lost on a bright picture."""
 
 TRUE_COLOUR: Colour = (0, 229, 255)
 """Around what a mask says is the defect."""
 
 _EDGE_COLOUR: Colour = (0, 32, 40)
-_GAP_PX = 1
 _EDGE_PX = 1
 _SIDE_OF_ONE_LINE_PX = 500
 
@@ -25,7 +24,7 @@ def draw_outline(picture: Image.Image, region: np.ndarray, colour: Colour = FOUN
     Args:
         picture: RGB.
         region: bool (H, W), of the picture's size.
-        colour: Of the line; a dark edge lies around it. It is a pixel wide, and wider on pictures above
+        colour: Of the line; a dark edge lies on either side of it. It is a pixel wide, and wider on pictures above
             `_SIDE_OF_ONE_LINE_PX`.
 
     Returns:
@@ -35,16 +34,17 @@ def draw_outline(picture: Image.Image, region: np.ndarray, colour: Colour = FOUN
     if not rows.size:
         return picture
     line_px = max(1, round(max(picture.size) / _SIDE_OF_ONE_LINE_PX))
-    margin = _GAP_PX + line_px + _EDGE_PX
+    margin = line_px + 2 * _EDGE_PX
     top, left = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
     near = np.s_[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]  # the rest stays as it is
-    gap = _grown(region[near], _GAP_PX)
-    line = _grown(gap, line_px)
-    edge = _grown(line, _EDGE_PX)
+    inside = region[near]
+    inner_edge = _grown(inside, _EDGE_PX)
+    line = _grown(inner_edge, line_px)
+    outer_edge = _grown(line, _EDGE_PX)
     pixels = np.array(picture)
     part = pixels[near]
-    part[line & ~gap] = colour
-    part[edge & ~line] = _EDGE_COLOUR
+    part[outer_edge & ~inside] = _EDGE_COLOUR
+    part[line & ~inner_edge] = colour
     return Image.fromarray(pixels)
 
 

@@ -18,9 +18,9 @@ def test_the_line_lies_around_the_region_and_leaves_it_visible() -> None:
     mask = region(slice(8, 12), slice(8, 12))
     drawn = np.asarray(draw_outline(Image.new("RGB", (20, 20), GREY), mask, TRUE_COLOUR))
     assert (drawn[mask] == 100).all()
-    assert tuple(drawn[7, 9]) == GREY
+    assert drawn[7, 9].max() < 50  # a dark edge
     assert tuple(drawn[6, 9]) == TRUE_COLOUR
-    assert tuple(drawn[5, 9]) != GREY  # the dark edge
+    assert drawn[5, 9].max() < 50  # and the other one
     assert tuple(drawn[4, 9]) == GREY
     assert (drawn[0] == 100).all()
 

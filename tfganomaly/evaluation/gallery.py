@@ -26,8 +26,12 @@ from tfganomaly.evaluation.masks import read_mask, resize_mask
 from tfganomaly.evaluation.projection import to_picture
 from tfganomaly.evaluation.result import EvaluationResult, ImageResult
 from tfganomaly.evaluation.scorer import Scorer
+from tfganomaly.evaluation.wording import words
 
 THUMBNAIL_SIDE_PX = 256
+MOST_DEFECT_TYPES = 20
+"""So many types of defect get pictures of their own, which keeps the page at a few megabytes."""
+
 _SMALL_SIDE_PX = 96
 _JPEG_QUALITY = 84
 _UNSEEN_GREY = 128
@@ -116,7 +120,35 @@ def choose_images(result: EvaluationResult, images_per_section: int) -> list[Cho
     return [Choice(title, text, tuple(images[:images_per_section])) for title, text, images in choices]
 
 
-def build_gallery(result: EvaluationResult, scorer: Scorer, images_per_section: int) -> list[Section]:
+def choose_images_by_defect(result: EvaluationResult, images_per_end: int) -> list[Choice]:
+    """Chooses of each type of defect the images with the highest and with the lowest scores.
+
+    Args:
+        result: What was measured.
+        images_per_end: At most so many with the highest and so many with the lowest scores of each type.
+
+    Returns:
+        One choice a type, in alphabetical order, its images from the highest score to the lowest; at most
+        `MOST_DEFECT_TYPES`. None where there is only one type, which the other galleries show already.
+    """
+    if len(result.defects) < 2:
+        return []
+    choices = []
+    for name, defect in list(result.defects.items())[:MOST_DEFECT_TYPES]:
+        falling = sorted(
+            (image for image in result.images if image.item.is_anomalous and image.item.defect == name),
+            key=lambda image: -image.score,
+        )
+        shown = falling
+        text = f"{defect.num_images - defect.misses} of {defect.num_images} found"
+        if len(falling) > 2 * images_per_end:
+            shown = falling[:images_per_end] + falling[-images_per_end:]
+            text += f"; the {images_per_end} with the highest and the {images_per_end} with the lowest scores"
+        choices.append(Choice(words(name), text + ".", tuple(shown)))
+    return choices
+
+
+def build_gallery(choices: Sequence[Choice], result: EvaluationResult, scorer: Scorer) -> list[Section]:
     """Runs the model on the chosen images and draws them.
 
     Raises:
@@ -124,7 +156,7 @@ def build_gallery(result: EvaluationResult, scorer: Scorer, images_per_section: 
     """
     return [
         Section(choice.title, choice.explanation, tuple(_card(image, result, scorer) for image in choice.images))
-        for choice in choose_images(result, images_per_section)
+        for choice in choices
     ]
 
 
