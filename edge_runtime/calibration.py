@@ -17,6 +17,7 @@ NUM_SCORE_QUANTILES = 101
 METHODS = ("quantile", "defects", "manual")
 # Of the map's range on good images: where files that do not state the map's threshold yet have it.
 _USUAL_MAP_THRESHOLD = 1.3
+_POOR_BALANCED_ACCURACY = 0.7
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Calibration:
         counts = [(self.num_above or 0, self.num_images)]
         counts += [(self.defects.num_found, self.defects.num_images)] if self.defects else []
         rates_are_shares = 0 <= self.false_alarm_rate <= 1 and 0 <= (self.confidence or 0) < 1
-        if not rates_are_shares or not all(0 <= part <= whole for part, whole in counts):
+        has_defects = self.defects is None or self.defects.num_images > 0
+        if not rates_are_shares or not has_defects or not all(0 <= part <= whole for part, whole in counts):
             raise MetadataError("The stored calibration has an impossible rate or number of images. Calibrate again.")
 
     @property
@@ -121,8 +123,21 @@ class Calibration:
         return f"{text}; `calibrate --confidence {CONFIDENCE}` makes sure of {_percent(self.false_alarm_rate)}"
 
     @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean share of defective images found and of good ones passed, on the images at hand; None: not known."""
+        if self.defects is None or self.num_above is None or not self.num_images:
+            return None
+        return (self.defects.num_found / self.defects.num_images + 1 - self.num_above / self.num_images) / 2
+
+    @property
     def note(self) -> str:
-        """What to tell the user when there were too few good images for the rate asked for, else empty."""
+        """What to tell the user when the images could not give what was asked for, else empty."""
+        accuracy = self.balanced_accuracy
+        if self.method == "defects" and accuracy is not None and accuracy < _POOR_BALANCED_ACCURACY:
+            return (
+                f"These defects hardly score higher than good images (balanced accuracy {accuracy:.2f}, 0.5 is chance), "
+                "so no threshold parts them. Calibrate by --false-alarm-rate instead, and look for a better model."
+            )
         if self.method != "quantile":
             return ""
         rate = _percent(self.false_alarm_rate)
@@ -137,7 +152,7 @@ class Calibration:
         return (
             f"{self.num_images} good images are too few for {asked}, which needs at least {needed}: the threshold is "
             f"the highest score among them, and on average up to {1 / (self.num_images + 1):.1%} of further good "
-            "images exceed it."
+            "images exceed it. Calibrate again when there are more."
         )
 
     @property

@@ -108,10 +108,8 @@ def _defects_found(calibration: Calibration) -> str:
     if defects is None:
         return ""
     text = f"{defects.num_found} of {defects.num_images} found"
-    if calibration.num_above is None:
-        return text
-    found, passed = defects.num_found / defects.num_images, 1 - calibration.num_above / calibration.num_images
-    return f"{text}; balanced accuracy {(found + passed) / 2:.3f} on the images it was chosen with"
+    accuracy = calibration.balanced_accuracy
+    return text if accuracy is None else f"{text}; balanced accuracy {accuracy:.3f} on the images it was set with"
 
 
 def _tensor_line(tensor: TensorInfo) -> str:

@@ -71,11 +71,13 @@ class TrainingOptions:
         "(shorter side to size, then the centre, as the paper's authors do).",
         choices=("stretch", "letterbox", "crop"),
     )
-    validation_fraction: float = option(
-        0.1,
-        "Share of the good training images held back for the threshold and for early stopping.",
+    validation_fraction: float | None = option(
+        None,
+        "Share of the good training images held back for the threshold and for early stopping; when not given a tenth, "
+        "but at least 20 images or a third of them.",
         minimum=0.01,
         maximum=0.5,
+        value_type=float,
     )
     false_alarm_rate: float = option(
         0.01,

@@ -133,6 +133,7 @@ def test_the_threshold_is_a_good_score_and_the_rate_is_kept_on_the_good_images(g
         ({"confidence": 1.5}, "impossible rate"),
         ({"map_threshold": math.nan}, "a finite number was expected"),
         ({"defects": {"num_images": 3, "num_found": 4, "miss_cost": None}}, "impossible rate"),
+        ({"defects": {"num_images": 0, "num_found": 0, "miss_cost": None}}, "impossible rate"),
         ({"defects": {"num_images": 3}}, "calibration's defects has no field 'num_found'"),
     ],
 )
@@ -169,11 +170,18 @@ def test_defects_and_good_images_decide_the_threshold_together() -> None:
     assert Calibration.from_dict(calibration.to_dict()) == calibration
     # A threshold that was chosen by the scores promises less than one that was chosen without them.
     assert calibration.highest_false_alarm_rate > replace(calibration, method="quantile").highest_false_alarm_rate
+    assert calibration.balanced_accuracy == pytest.approx((2 / 3 + 4 / 5) / 2)
     counted = count_defects(calibrate(good, MAPS, 0.1), defective)
     assert (counted.threshold, counted.defects) == (6.0, DefectCounts(3, 1, None))
     for scores, words in (([], "No defective image"), ([math.nan], "1 of 1 scores are not finite")):
         with pytest.raises(CalibrationError, match=words):
             calibrate_with_defects(good, np.array(scores), MAPS)
+
+
+def test_defects_that_score_like_good_images_are_said() -> None:
+    poor = calibrate_with_defects(np.array([1.0, 3.0, 5.0]), np.array([2.0, 4.0]), MAPS)
+    assert "hardly score higher than good images (balanced accuracy 0.67" in poor.note
+    assert "--false-alarm-rate" in poor.note
 
 
 def test_a_calibration_of_an_older_release_is_read() -> None:

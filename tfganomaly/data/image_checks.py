@@ -18,6 +18,8 @@ MOST_ENLARGED = 1.5
 MOST_DIFFERENT_SHAPES = 1.5
 """The widest image's aspect ratio over the narrowest one's, from which on a person should hear of it."""
 
+FEW_TRAINING_IMAGES = 100
+
 FEWEST_COPIES = 0.05
 """From this share of exact copies on they are said."""
 
@@ -35,9 +37,19 @@ def check_images(train: LoadedImages, validation: LoadedImages, preprocessing: P
     """
     items = (*train.items, *validation.items)
     return [
+        *_check_number(train),
         *_check_shapes(items, preprocessing),
         *_check_copies(train, validation),
         *_check_blank(train, validation),
+    ]
+
+
+def _check_number(train: LoadedImages) -> list[str]:
+    if len(train.items) >= FEW_TRAINING_IMAGES:
+        return []
+    return [
+        f"Only {len(train.items)} images to train on: expect plain defects to be found and faint ones to drown in the "
+        "ordinary differences between good parts. Some hundred images make a better model."
     ]
 
 

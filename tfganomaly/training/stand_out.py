@@ -19,8 +19,8 @@ from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer, score_batch
 from tfganomaly.training.run_folder import RunFolder
 
 SMALLEST_DISTANCE = 7.0
-"""In standard deviations, as the usual half of the images gives them. The highest place of a map is a maximum of many and so
-has a long tail: of 10,000 values with a Gumbel distribution 2.4 lie further out, of normally distributed ones none."""
+"""In standard deviations, as the usual half of the images gives them. The highest place of a map is a maximum of many,
+which has a long tail: of 10,000 Gumbel-distributed values 2.5 lie further out, of normally distributed ones none."""
 
 MOST_SHOWN = 24
 TILE_PX = 192

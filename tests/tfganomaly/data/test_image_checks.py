@@ -28,13 +28,20 @@ def written(folder: Path, sizes: list[tuple[int, int]], part: str = "train", see
     return tuple(items)
 
 
+def oddities(train: LoadedImages, validation: LoadedImages, preprocessing: Preprocessing) -> list[str]:
+    """What is odd beside the number of images."""
+    found = check_images(train, validation, preprocessing)
+    assert found[0].startswith(f"Only {len(train.items)} images to train on")
+    return found[1:]
+
+
 def loaded(items: tuple[ImageItem, ...], preprocessing: Preprocessing = SQUARE) -> LoadedImages:
     return load_images(items, preprocessing)
 
 
 def test_usual_images_give_no_warning(tmp_path: Path) -> None:
     train = loaded(written(tmp_path, [(40, 36), (36, 40), (200, 190), (24, 24)]))
-    assert check_images(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE) == []
+    assert oddities(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE) == []
 
 
 @pytest.mark.parametrize(("rule", "words"), [("stretch", "stretched"), ("crop", "cut"), ("letterbox", None)])
@@ -43,7 +50,7 @@ def test_parts_of_changing_shape_are_said_where_the_resize_rule_minds(
 ) -> None:
     preprocessing = Preprocessing(32, 32, 1, rule)
     train = loaded(written(tmp_path, [(40, 80), (80, 40), (40, 40)]), preprocessing)
-    found = check_images(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1), preprocessing), preprocessing)
+    found = oddities(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1), preprocessing), preprocessing)
     assert len(found) == (1 if words else 0)
     if words:
         assert f"from 40 x 80 to 80 x 40 pixels, and are {words} to one shape" in found[0]
@@ -52,7 +59,7 @@ def test_parts_of_changing_shape_are_said_where_the_resize_rule_minds(
 
 def test_images_much_smaller_than_the_model_are_said(tmp_path: Path) -> None:
     train = loaded(written(tmp_path, [(40, 40), (21, 21), (10, 10), (10, 400)]))
-    found = check_images(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)
+    found = oddities(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)
     assert (
         "2 of 6 images are much smaller than the model's 32 x 32 pixels, such as 'train2.png' with 10 x 10" in found[0]
     )
@@ -61,12 +68,12 @@ def test_images_much_smaller_than_the_model_are_said(tmp_path: Path) -> None:
         ^ np.arange(4, dtype=np.uint8)[:, None, None, None],
         tuple(ImageItem(str(index), np.zeros((8, 8), np.uint8)) for index in range(4)),
     )
-    assert "'0' with 8 x 8" in check_images(arrays, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)[0]
+    assert "'0' with 8 x 8" in oddities(arrays, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)[0]
 
 
 def test_identical_images_are_said_plainly(tmp_path: Path) -> None:
     item = written(tmp_path, [(32, 32)])[0]
-    found = check_images(loaded((item,) * 5), loaded((item,) * 2), SQUARE)
+    found = oddities(loaded((item,) * 5), loaded((item,) * 2), SQUARE)
     assert len(found) == 1
     assert found[0].startswith("All 5 training images are the same, pixel by pixel")
 
@@ -74,7 +81,7 @@ def test_identical_images_are_said_plainly(tmp_path: Path) -> None:
 def test_copies_within_and_across_the_parts_are_counted(tmp_path: Path) -> None:
     items = written(tmp_path, [(32, 32)] * 10)
     others = written(tmp_path, [(32, 32)] * 4, "held", 1)
-    found = check_images(loaded((*items, *items[:3])), loaded((*others, items[0])), SQUARE)
+    found = oddities(loaded((*items, *items[:3])), loaded((*others, items[0])), SQUARE)
     assert "3 of 13 training images are exact copies of others: the model learns from 10 only" in found[0]
     assert "1 of 5 held-back images are exact copies of training images" in found[1]
 
@@ -82,6 +89,11 @@ def test_copies_within_and_across_the_parts_are_counted(tmp_path: Path) -> None:
 def test_blank_images_are_named(tmp_path: Path) -> None:
     items = written(tmp_path, [(32, 32)] * 4)
     Image.new("L", (32, 32), 0).save(tmp_path / "train2.png")
-    found = check_images(loaded(items), loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)
+    found = oddities(loaded(items), loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE)
     assert len(found) == 1
     assert found[0].startswith("1 of 6 images are of one colour all over, such as 'train2.png'.")
+
+
+def test_a_hundred_images_are_no_longer_few(tmp_path: Path) -> None:
+    items = written(tmp_path, [(32, 32)] * 100)
+    assert check_images(loaded(items), loaded(written(tmp_path, [(32, 32)] * 2, "held", 1)), SQUARE) == []
