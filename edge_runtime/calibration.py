@@ -135,8 +135,8 @@ class Calibration:
         accuracy = self.balanced_accuracy
         if self.method == "defects" and accuracy is not None and accuracy < _POOR_BALANCED_ACCURACY:
             return (
-                f"These defects hardly score higher than good images (balanced accuracy {accuracy:.2f}, 0.5 is chance), "
-                "so no threshold parts them. Calibrate by --false-alarm-rate instead, and look for a better model."
+                f"The defects hardly score higher than good images (balanced accuracy {accuracy:.2f}, 0.5 is chance): "
+                "no threshold parts them. Calibrate by --false-alarm-rate instead, and look for a better model."
             )
         if self.method != "quantile":
             return ""
