@@ -310,27 +310,57 @@ def inspect(
     type=click.FloatRange(0, 0.5, min_open=True),
     help="Share of good images that may be called anomalous.  [default: the rate stored in the model]",
 )
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    help="Keep the rate with this confidence, such as 0.95, and not only on average: 1% then needs 299 good images.",
+)
+@click.option(
+    "--defects",
+    type=click.Path(path_type=Path),
+    help="Folder of defective images. Without --false-alarm-rate the threshold becomes the best trade between missed "
+    "defects and false alarms; with it they only tell how many are found.",
+)
+@click.option(
+    "--miss-cost",
+    type=click.FloatRange(0, min_open=True),
+    help="In that trade, what missing 1% of the defects costs, in per cent of false alarms.  [default: 1]",
+)
 @threads_option
 @device_option
-def calibrate(model: Path, good_folder: Path, false_alarm_rate: float | None, threads: int, **given: Any) -> None:
+def calibrate(
+    model: Path,
+    good_folder: Path,
+    false_alarm_rate: float | None,
+    confidence: float | None,
+    defects: Path | None,
+    miss_cost: float | None,
+    threads: int,
+    **given: Any,
+) -> None:
     """Set a model's threshold anew from images of good parts.
 
     Do this on the device with the camera and the light that it will meet: GOOD_FOLDER holds photographs of good parts
     that the model was not trained on, better a hundred than ten. MODEL keeps its network; threshold, score range and
-    heatmap colours are replaced.
+    heatmap colours are replaced. What the threshold promises is printed and stored in MODEL.
 
     \b
     Example:
       tfganomaly calibrate parts.tflite good_on_the_line/ --false-alarm-rate 0.005
+      tfganomaly calibrate parts.tflite good_on_the_line/ --defects rejects/ --miss-cost 5
     """
     from edge_runtime.image_files import find_images
-    from edge_runtime.recalibration import calibrate_artefact
+    from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
     from edge_runtime.text_output import calibration_text
 
+    wish = CalibrationWish(false_alarm_rate, confidence, miss_cost)
     images = find_images(good_folder)
+    defective = find_images(defects) if defects else []
     loader = _backend_loader(given)
-    with progress_bar("scoring good images") as progress:
-        done = calibrate_artefact(model, images, false_alarm_rate, progress, num_threads=threads, backend_loader=loader)
+    with progress_bar("scoring images") as progress:
+        done = calibrate_artefact(
+            model, images, wish, progress, defective_images=defective, num_threads=threads, backend_loader=loader
+        )
     for _, reason in done.unreadable:
         click.echo(f"left out: {reason}", err=True)
     click.echo(calibration_text(done, len(images)))

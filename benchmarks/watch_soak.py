@@ -31,7 +31,7 @@ import numpy as np
 from machine import describe_machine
 from PIL import Image
 
-from edge_runtime.recalibration import calibrate_artefact
+from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.edge_runtime.sinks.broker import MOSQUITTO, Broker
@@ -127,7 +127,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
     random = np.random.default_rng(0)
     calibrated = work / "model.tflite"
     shutil.copy(model, calibrated)
-    calibrate_artefact(calibrated, [_part(random) for _ in range(400)], 0.003)
+    calibrate_artefact(calibrated, [_part(random) for _ in range(400)], CalibrationWish(0.003))
     line, record = work / "line", work / "events.jsonl"
     line.mkdir()
     broker = Broker(work)

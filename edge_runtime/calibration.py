@@ -1,26 +1,39 @@
-"""Chooses the threshold and the score range from good images, and puts raw scores into that range."""
+"""What is known about a model's scores on good images: threshold, score range, and what both promise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from edge_runtime.errors import CalibrationError, MetadataError
+from edge_runtime.errors import MetadataError
+from edge_runtime.false_alarm_bound import CONFIDENCE, highest_false_alarm_rate, images_needed
 from edge_runtime.stored_fields import StoredFields
 
 NUM_SCORE_QUANTILES = 101
-DEFAULT_FALSE_ALARM_RATE = 0.01
+METHODS = ("quantile", "defects", "manual")
+# Of the map's range on good images: where files that do not state the map's threshold yet have it.
+_USUAL_MAP_THRESHOLD = 1.3
+_POOR_BALANCED_ACCURACY = 0.7
 
 
-class MapRange(NamedTuple):
-    """The usual values of an anomaly map on good images: in calm places, and at the highest places."""
+@dataclass(frozen=True)
+class DefectCounts:
+    """How a threshold does on the defective images that were at hand.
 
-    low: float
-    high: float
+    Attributes:
+        num_images: Defective images that were scored.
+        num_found: How many of them are above the threshold.
+        miss_cost: What a missed share of them weighed against the same share of false alarms when the threshold was
+            chosen; None where it was chosen from the good images alone.
+    """
+
+    num_images: int
+    num_found: int
+    miss_cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,15 +44,21 @@ class Calibration:
         threshold: A raw score above it is an anomaly (the paper's phi).
         score_min: Lowest raw score of the good images.
         score_max: Highest raw score of the good images.
-        method: How the threshold was chosen: "quantile" of good images, or "manual".
+        method: How the threshold was chosen: "quantile" of good images, "defects" (the best trade between good and
+            defective ones), or "manual".
         false_alarm_rate: The share of good images that the threshold was asked to let through as anomalies, 0
-            .. 1.
+            .. 1. Where defects decided it is kept for the next calibration.
         num_images: How many good images were scored.
         score_quantiles: The 0, 1, .. 100 % quantiles of their raw scores. A device compares what it sees with
             them.
         map_low: Value of the anomaly map in calm places of good images.
         map_high: Value of the anomaly map at the highest place of a usual good image. Heatmaps are
             coloured relative to it.
+        map_threshold: A place of the map above it is outlined: as many good images have such a place as the false
+            alarm rate allows.
+        num_above: How many of the good images are above the threshold; None where a person chose it.
+        confidence: The confidence with which the false alarm rate was asked for, 0 .. 1; None: on average.
+        defects: How the threshold does on defective images, where there were any.
 
     Raises:
         MetadataError: A value is impossible, such as a minimum above the maximum.
@@ -54,9 +73,13 @@ class Calibration:
     score_quantiles: tuple[float, ...]
     map_low: float
     map_high: float
+    map_threshold: float
+    num_above: int | None = None
+    confidence: float | None = None
+    defects: DefectCounts | None = None
 
     def __post_init__(self) -> None:
-        limits = (self.threshold, self.score_min, self.score_max, self.map_low, self.map_high)
+        limits = (self.threshold, self.score_min, self.score_max, self.map_low, self.map_high, self.map_threshold)
         numbers = (*limits, *self.score_quantiles)
         if not all(math.isfinite(number) for number in numbers):
             raise MetadataError("The stored calibration has a number that is not finite. Calibrate again.")
@@ -68,20 +91,74 @@ class Calibration:
                 f"The stored calibration has {len(self.score_quantiles)} score quantiles; "
                 f"{NUM_SCORE_QUANTILES} in rising order were expected. Calibrate again."
             )
-        if not 0 <= self.false_alarm_rate <= 1 or self.num_images < 0:
+        counts = [(self.num_above or 0, self.num_images)]
+        counts += [(self.defects.num_found, self.defects.num_images)] if self.defects else []
+        rates_are_shares = 0 <= self.false_alarm_rate <= 1 and 0 <= (self.confidence or 0) < 1
+        has_defects = self.defects is None or self.defects.num_images > 0
+        if not rates_are_shares or not has_defects or not all(0 <= part <= whole for part, whole in counts):
             raise MetadataError("The stored calibration has an impossible rate or number of images. Calibrate again.")
 
     @property
+    def highest_false_alarm_rate(self) -> float | None:
+        """The share of further good images that exceeds the threshold at most, with `CONFIDENCE`; None: not known."""
+        if self.num_above is None or not self.num_images:
+            return None
+        return highest_false_alarm_rate(self.num_images, self.num_above, was_chosen_by_scores=self.method == "defects")
+
+    @property
+    def promise(self) -> str:
+        """The false alarms to expect, with a stated confidence; empty where a person chose the threshold."""
+        bound = self.highest_false_alarm_rate
+        if bound is None:
+            return ""
+        text = (
+            f"at most {_percent(bound)} of further good images exceed the threshold, with {_percent(CONFIDENCE)} "
+            f"confidence ({self.num_above} of the {self.num_images} do)"
+        )
+        if bound <= self.false_alarm_rate or self.method != "quantile":
+            return text
+        needed = images_needed(self.false_alarm_rate)
+        if self.num_images < needed:
+            return f"{text}; to be sure of {_percent(self.false_alarm_rate)} takes {needed} good images"
+        return f"{text}; `calibrate --confidence {CONFIDENCE}` makes sure of {_percent(self.false_alarm_rate)}"
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean share of defective images found and of good ones passed, on the images at hand; None: not known."""
+        if self.defects is None or self.num_above is None or not self.num_images:
+            return None
+        return (self.defects.num_found / self.defects.num_images + 1 - self.num_above / self.num_images) / 2
+
+    @property
     def note(self) -> str:
-        """What to tell the user when there were too few good images for the rate asked for, else empty."""
-        needed = _images_needed(self.false_alarm_rate) if self.method == "quantile" else 0
+        """What to tell the user when the images could not give what was asked for, else empty."""
+        accuracy = self.balanced_accuracy
+        if self.method == "defects" and accuracy is not None and accuracy < _POOR_BALANCED_ACCURACY:
+            return (
+                f"The defects hardly score higher than good images (balanced accuracy {accuracy:.2f}, 0.5 is chance): "
+                "no threshold parts them. Calibrate by --false-alarm-rate instead, and look for a better model."
+            )
+        if self.method != "quantile":
+            return ""
+        rate = _percent(self.false_alarm_rate)
+        if self.confidence is not None:
+            needed = images_needed(self.false_alarm_rate, self.confidence)
+            asked = f"a false alarm rate of {rate} with {_percent(self.confidence)} confidence"
+        else:
+            needed = _images_needed_on_average(self.false_alarm_rate)
+            asked = f"a false alarm rate of {rate}"
         if self.num_images >= needed:
             return ""
         return (
-            f"{self.num_images} good images are too few for a false alarm rate of {self.false_alarm_rate:.2%}, "
-            f"which needs at least {needed}: the threshold is the highest score among them, and up to "
-            f"{1 / (self.num_images + 1):.1%} of further good images may exceed it."
+            f"{self.num_images} good images are too few for {asked}, which needs at least {needed}: the threshold is "
+            f"the highest score among them, and on average up to {1 / (self.num_images + 1):.1%} of further good "
+            "images exceed it. Calibrate again when there are more."
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should read after a calibration: `note` and `promise`, where there are any."""
+        return tuple(text for text in (self.note, self.promise) if text)
 
     def normalise(self, raw: float | np.ndarray) -> Any:
         """Put raw scores into [0, 1], where 0.5 is the most unusual good image that was seen.
@@ -112,10 +189,10 @@ class Calibration:
 
     def with_threshold(self, threshold: float) -> Calibration:
         """Return the same calibration with a threshold that a person chose."""
-        return replace(self, threshold=float(threshold), method="manual")
+        return replace(self, threshold=float(threshold), method="manual", num_above=None, confidence=None, defects=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON object."""
+        """Return a JSON object. It also states the promise's rate, for readers that are not this package."""
         return {
             "threshold": self.threshold,
             "score_min": self.score_min,
@@ -126,131 +203,65 @@ class Calibration:
             "score_quantiles": list(self.score_quantiles),
             "map_low": self.map_low,
             "map_high": self.map_high,
+            "map_threshold": self.map_threshold,
+            "num_above": self.num_above,
+            "confidence": self.confidence,
+            "defects": asdict(self.defects) if self.defects else None,
+            "highest_false_alarm_rate_95": self.highest_false_alarm_rate,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that `to_dict` described.
+        """Return the calibration that `to_dict` described, or one of an older release, which had fewer fields.
 
         Raises:
             MetadataError: A field is missing, has the wrong type or an impossible value.
         """
         fields = StoredFields(data, "calibration")
+        method, num_images = fields.text("method"), fields.integer("num_images")
+        false_alarm_rate = fields.number("false_alarm_rate")
+        map_low, map_high = fields.number("map_low"), fields.number("map_high")
+        num_above = None if method == "manual" else num_above_quantile(num_images, false_alarm_rate)
+        if "num_above" in fields:
+            num_above = fields.optional_integer("num_above")
         return cls(
             threshold=fields.number("threshold"),
             score_min=fields.number("score_min"),
             score_max=fields.number("score_max"),
-            method=fields.text("method"),
-            false_alarm_rate=fields.number("false_alarm_rate"),
-            num_images=fields.integer("num_images"),
+            method=method,
+            false_alarm_rate=false_alarm_rate,
+            num_images=num_images,
             score_quantiles=fields.numbers("score_quantiles"),
-            map_low=fields.number("map_low"),
-            map_high=fields.number("map_high"),
+            map_low=map_low,
+            map_high=map_high,
+            map_threshold=fields.number("map_threshold")
+            if "map_threshold" in fields
+            else map_low + _USUAL_MAP_THRESHOLD * (map_high - map_low),
+            num_above=num_above,
+            confidence=fields.optional_number("confidence") if "confidence" in fields else None,
+            defects=_stored_defects(fields),
         )
 
 
-def calibrate(
-    scores: np.ndarray,
-    maps: np.ndarray | MapRange,
-    false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
-) -> Calibration:
-    """Choose the threshold so that a further good image exceeds it at most at the rate asked for.
+def num_above_quantile(num_images: int, false_alarm_rate: float) -> int:
+    """Return how many of n good scores the conformal quantile leaves above it: the highest where n is too small.
 
-    Of n good scores in rising order the threshold is number ceil((n + 1) * (1 - rate)), or the highest where
-    there are fewer than 1 / rate - 1 of them (then `Calibration.note` says so). This is the conformal
-    quantile: it holds on average for any distribution of scores, where the plain quantile of a small sample
-    is too low.
-
-    Args:
-        scores: (N,) raw scores of good images that the model was not trained on, all finite, N >= 2.
-        maps: (N, H, W) anomaly maps of good images, or their range as `measure_map_range` gives it.
-        false_alarm_rate: Share of good images that may be called anomalies, above 0 and below 1.
-
-    Returns:
-        The calibration, its method being "quantile".
-
-    Raises:
-        CalibrationError: Fewer than two scores, a score that is not finite, or an impossible rate.
+    It is number ceil((n + 1) * (1 - rate)) of n scores in rising order: on average further scores exceed it at most at
+    the rate, whatever their distribution, where the plain quantile of a small sample is too low.
     """
-    check_false_alarm_rate(false_alarm_rate)
-    rising = np.sort(np.asarray(scores, np.float64).reshape(-1))
-    if len(rising) < 2:
-        raise CalibrationError(
-            f"{len(rising)} good image(s) cannot set a threshold; at least 2 are needed, better 100."
-        )
-    if not np.isfinite(rising).all():
-        raise CalibrationError(
-            f"{np.count_nonzero(~np.isfinite(rising))} of {len(rising)} scores are not finite numbers. "
-            "The model is broken: train or export it again."
-        )
-    low, high = maps if isinstance(maps, MapRange) else measure_map_range(maps)
-    rank = min(len(rising), math.ceil(round((len(rising) + 1) * (1 - false_alarm_rate), 9)))
-    return Calibration(
-        threshold=float(rising[rank - 1]),
-        score_min=float(rising[0]),
-        score_max=float(rising[-1]),
-        method="quantile",
-        false_alarm_rate=float(false_alarm_rate),
-        num_images=len(rising),
-        score_quantiles=tuple(np.quantile(rising, np.linspace(0, 1, NUM_SCORE_QUANTILES)).tolist()),
-        map_low=float(low),
-        map_high=float(high),
-    )
+    return max(0, num_images - math.ceil(round((num_images + 1) * (1 - false_alarm_rate), 9)))
 
 
-def measure_map_range(maps: Iterable[np.ndarray]) -> MapRange:
-    """Return the usual values of anomaly maps of good images, looking at one map at a time.
-
-    Args:
-        maps: Anomaly maps (H, W), or an array (N, H, W). At least one.
-
-    Returns:
-        The range as `map_range_of_extents` makes it.
-
-    Raises:
-        CalibrationError: No map, or a value that is not finite.
-    """
-    return map_range_of_extents([map_extent(anomaly_map) for anomaly_map in maps])
-
-
-def map_extent(anomaly_map: np.ndarray) -> tuple[float, float]:
-    """Return median and maximum of an anomaly map (H, W): what is kept of it for the range."""
-    return float(np.median(anomaly_map)), float(np.max(anomaly_map))
-
-
-def map_range_of_extents(extents: Sequence[tuple[float, float]]) -> MapRange:
-    """Return the range of the anomaly maps of good images from their extents.
-
-    Args:
-        extents: (median, maximum) of each map, at least one.
-
-    Returns:
-        low: the median over images of the medians. high: the median over images of the maxima, which one dirty
-        image among the good ones does not move; half of the good images stay below it everywhere.
-
-    Raises:
-        CalibrationError: No map, or a value that is not finite.
-    """
-    statistics = np.array(extents, np.float64).reshape(-1, 2)
-    if len(statistics) == 0 or not np.isfinite(statistics).all():
-        raise CalibrationError(
-            "The anomaly maps of the good images are missing or not finite. Train or export the model again."
-        )
-    low = float(np.median(statistics[:, 0]))
-    return MapRange(low=low, high=max(low, float(np.median(statistics[:, 1]))))
-
-
-def check_false_alarm_rate(false_alarm_rate: float) -> None:
-    """Refuse a rate that is not a share.
-
-    Raises:
-        CalibrationError: The rate is not above 0 and below 1.
-    """
-    if not 0 < false_alarm_rate < 1:
-        raise CalibrationError(
-            f"The false alarm rate is {false_alarm_rate}; a share above 0 and below 1 was expected, such as 0.01."
-        )
-
-
-def _images_needed(false_alarm_rate: float) -> int:
+def _images_needed_on_average(false_alarm_rate: float) -> int:
     return math.ceil(round(1 / false_alarm_rate, 9)) - 1 if false_alarm_rate > 0 else 0
+
+
+def _stored_defects(fields: StoredFields) -> DefectCounts | None:
+    if "defects" not in fields or fields.is_null("defects"):
+        return None
+    stored = StoredFields(fields.mapping("defects"), "calibration's defects")
+    return DefectCounts(stored.integer("num_images"), stored.integer("num_found"), stored.optional_number("miss_cost"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"

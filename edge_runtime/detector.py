@@ -23,8 +23,6 @@ from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
 
 __all__ = ["AnomalyDetector", "Detection", "Examination"]
 
-DEFAULT_VALIDATION_FRACTION = 0.1
-
 
 class AnomalyDetector:
     """Judges images with one artefact.
@@ -117,10 +115,10 @@ class AnomalyDetector:
         return seed if isinstance(seed, int) else 0
 
     @property
-    def validation_fraction(self) -> float:
-        """The share of the good training images that was held back."""
-        fraction = self.metadata.data.get("validation_fraction", DEFAULT_VALIDATION_FRACTION)
-        return float(fraction) if isinstance(fraction, (int, float)) else DEFAULT_VALIDATION_FRACTION
+    def validation_fraction(self) -> float | None:
+        """The share of the good training images that was held back; None: the usual one of `tfganomaly train`."""
+        fraction = self.metadata.data.get("validation_fraction")
+        return float(fraction) if isinstance(fraction, (int, float)) else None
 
     def detect(self, image: ImageSource, *, with_map: bool = True) -> Detection:
         """Judge one image.

@@ -1,7 +1,8 @@
-"""Draws an anomaly map over the picture it belongs to.
+"""Draws an anomaly map over the picture it belongs to, and an outline around what stands out.
 
 The colours are relative to what good images show (`Calibration.map_low` and `map_high`), never to the picture
-itself: a good part stays a plain photograph, and the same colour means the same deviation on every picture.
+itself: a good part stays a plain photograph, and the same colour means the same deviation on every picture. The outline
+is where the map exceeds `Calibration.map_threshold`, which good images do as seldom as the false alarm rate says.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from edge_runtime.calibration import Calibration
+from edge_runtime.outline import draw_outline
 from edge_runtime.preprocessing import ImageSource, Preprocessing, read_image
 
 MAX_HEATMAP_SIDE_PX = 2048
@@ -58,6 +60,8 @@ def heatmap_overlay(
     anomaly_map: np.ndarray,
     preprocessing: Preprocessing,
     calibration: Calibration,
+    *,
+    with_outline: bool = True,
 ) -> Image.Image:
     """Return a picture with its anomaly map drawn over it.
 
@@ -67,6 +71,7 @@ def heatmap_overlay(
         preprocessing: The model's; it tells which part of the picture the map covers. What a "crop" leaves
             out stays as it is.
         calibration: The model's; it tells what is usual.
+        with_outline: Whether to outline the places above the map's threshold.
 
     Returns:
         An RGB image of the picture's size, or with its longest side `MAX_HEATMAP_SIDE_PX`.
@@ -80,16 +85,24 @@ def heatmap_overlay(
     if scale < 1:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    map_image = Image.fromarray(_colour_indices(anomaly_map, calibration))
-    indices = _placed(map_image, picture.size, tuple(side * scale for side in window))
+    window_px = tuple(side * scale for side in window)
+    indices = _placed(Image.fromarray(_colour_indices(anomaly_map, calibration)), picture.size, window_px)
     colours, opacities = _lookup_tables()
     mask = indices.point([round(opacity * 255) for opacity in opacities])
     indices.putpalette(np.rint(colours).astype(np.uint8).tobytes())
-    return Image.composite(indices.convert("RGB"), picture, mask)
+    overlay = Image.composite(indices.convert("RGB"), picture, mask)
+    if not with_outline or not (anomaly_map > calibration.map_threshold).any():
+        return overlay
+    # Shifted so that what lies outside of the window, which is 0, is below the threshold.
+    excess = Image.fromarray(anomaly_map.astype(np.float32) - np.float32(calibration.map_threshold))
+    return draw_outline(overlay, np.asarray(_placed(excess, picture.size, window_px)) > 0)
 
 
 def _placed(map_image: Image.Image, size: tuple[int, int], window: tuple[float, ...]) -> Image.Image:
-    """Return the grey `map_image`, stretched over `window`, as seen through a picture of `size` (width, height)."""
+    """Return `map_image` (mode L or F), stretched over `window`, as seen through a picture of `size` (width, height).
+
+    What lies outside of the window is 0.
+    """
     left, top, right, bottom = window
     map_per_x, map_per_y = map_image.width / (right - left), map_image.height / (bottom - top)
     inner_left, inner_top = max(0, round(left)), max(0, round(top))
@@ -101,7 +114,7 @@ def _placed(map_image: Image.Image, size: tuple[int, int], window: tuple[float, 
         min(map_image.width, (size[0] - left) * map_per_x),
         min(map_image.height, (size[1] - top) * map_per_y),
     )
-    placed = Image.new("L", size, 0)
+    placed = Image.new(map_image.mode, size, 0)
     placed.paste(map_image.resize(inner_size, Image.Resampling.BICUBIC, box=box), (inner_left, inner_top))
     return placed
 

@@ -41,6 +41,18 @@ class StoredFields:
             raise self._wrong(name, value, "a finite number")
         return float(value)
 
+    def optional_integer(self, name: str) -> int | None:
+        """Return a whole number, or None where the field is null."""
+        return None if self.is_null(name) else self.integer(name)
+
+    def optional_number(self, name: str) -> float | None:
+        """Return a finite number, or None where the field is null."""
+        return None if self.is_null(name) else self.number(name)
+
+    def is_null(self, name: str) -> bool:
+        """Return whether the field, which must be there, is null."""
+        return self._get(name) is None
+
     def text(self, name: str) -> str:
         """Return a string."""
         value = self._get(name)

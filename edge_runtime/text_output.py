@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
+from edge_runtime.calibration import Calibration
 from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
@@ -26,14 +27,21 @@ def inspection_line(result: InspectionResult) -> str:
     )
 
 
-def calibration_text(done: ArtefactCalibration, num_images: int) -> str:
-    """What a calibration changed."""
+def calibration_text(done: ArtefactCalibration, num_good_images: int) -> str:
+    """What a calibration changed.
+
+    Args:
+        done: What was done.
+        num_good_images: How many good images were given, readable or not.
+    """
     new, old = done.calibration, done.previous
     lines = [
-        f"threshold    {new.threshold:.6g}  (was {old.threshold:.6g})",
-        f"good scores  {new.score_min:.6g} to {new.score_max:.6g}, {new.num_images} of {num_images} images read",
-        f"false alarms at most {new.false_alarm_rate:.2%} of good images expected",
+        f"threshold    {new.threshold:.6g}  (was {old.threshold:.6g}), {_how_chosen(new)}",
+        f"good scores  {new.score_min:.6g} to {new.score_max:.6g}, {new.num_images} of {num_good_images} images read",
+        f"promise      {new.promise}",
     ]
+    if new.defects:
+        lines.append(f"defects      {_defects_found(new)}")
     return "\n".join([*lines, *([f"note         {new.note}"] if new.note else [])])
 
 
@@ -71,9 +79,10 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> s
         f"images        {preprocessing.width} x {preprocessing.height} "
         f"{'grey' if preprocessing.channels == 1 else 'RGB'}, {preprocessing.resize_rule}",
         f"score         {components}, {metadata.score_rule.pooling} over the latent map",
-        f"threshold     {calibration.threshold:.6g} ({calibration.method} of {calibration.num_images} good images, "
-        f"false alarm rate {calibration.false_alarm_rate:.2%})",
-        f"good scores   {calibration.score_min:.6g} to {calibration.score_max:.6g}",
+        f"threshold     {calibration.threshold:.6g}, {_how_chosen(calibration)}",
+        *([f"promise       {calibration.promise}"] if calibration.promise else []),
+        *([f"defects       {_defects_found(calibration)}"] if calibration.defects else []),
+        f"good scores   {calibration.score_min:.6g} to {calibration.score_max:.6g} of {calibration.num_images} images",
         f"trained on    {metadata.data.get('source', 'unknown')}",
         f"operations    {operations}",
         f"tensors       {types}",
@@ -98,6 +107,26 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
     if check.num_mapped and not check.is_compiled:
         lines.append(f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip")
     return "\n".join([*lines, *check.conclusions()])
+
+
+def _how_chosen(calibration: Calibration) -> str:
+    defects = calibration.defects
+    if calibration.method == "defects" and defects and defects.miss_cost is not None:
+        weight = "balanced" if defects.miss_cost == 1 else f"a miss weighing {defects.miss_cost:g} false alarms"
+        return f"the best trade of missed defects and false alarms ({weight})"
+    if calibration.method == "manual":
+        return "set by hand"
+    sure = "on average" if calibration.confidence is None else f"with {calibration.confidence:.3%} confidence"
+    return f"for {calibration.false_alarm_rate:.2%} false alarms {sure.replace('.000%', '%')}"
+
+
+def _defects_found(calibration: Calibration) -> str:
+    defects = calibration.defects
+    if defects is None:
+        return ""
+    text = f"{defects.num_found} of {defects.num_images} found"
+    accuracy = calibration.balanced_accuracy
+    return text if accuracy is None else f"{text}; balanced accuracy {accuracy:.3f} on the images it was set with"
 
 
 def _tensor_line(tensor: TensorInfo) -> str:

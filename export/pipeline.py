@@ -260,6 +260,4 @@ def _notes(run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata) ->
         )
     if images.num_unreadable:
         notes.append(f"{images.num_unreadable} images could not be read and were left out.")
-    if metadata.calibration.note:
-        notes.append(metadata.calibration.note)
-    return tuple(notes)
+    return (*notes, *metadata.calibration.remarks)

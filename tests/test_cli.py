@@ -16,7 +16,14 @@ from cli import main
 from tfganomaly.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ("--recipe=paper", "--generator-width=4", "--discriminator-width=4", "--latent-size=8", "--batch-size=8", "--no-xla")
+TINY = (
+    "--recipe=paper",
+    "--generator-width=4",
+    "--discriminator-width=4",
+    "--latent-size=8",
+    "--batch-size=8",
+    "--no-xla",
+)
 
 
 def invoke(*arguments):
@@ -224,6 +231,37 @@ def test_calibrate_sets_the_threshold_from_good_images(artefact, mvtec_folder, t
     assert sum(record["is_anomaly"] for record in records) <= 1
 
 
+def test_calibrate_with_some_defects_chooses_the_best_trade(artefact, mvtec_folder, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artefact.read_bytes())
+    good, bars, mixed = mvtec_folder / "test/good", mvtec_folder / "test/bar", tmp_path / "mixed"
+    mixed.mkdir()
+    for path in sorted(bars.iterdir())[:4]:
+        shutil.copy(path, mixed)
+    (mixed / "broken.png").write_bytes(b"no image")
+    result = invoke("calibrate", copy, good, "--defects", mixed)
+    assert result.exit_code == 0, result.output
+    assert "broken.png" in result.stderr
+    assert "of 4 found; balanced accuracy" in result.stdout
+    assert "of further good images exceed the threshold, with 95% confidence" in result.stdout
+    stored = json.loads(invoke("info", copy, "--format", "json").stdout)["metadata"]["calibration"]
+    assert (stored["method"], stored["defects"]["num_images"], stored["num_images"]) == ("defects", 4, 10)
+    assert 0 < stored["highest_false_alarm_rate_95"] <= 1
+    assert "best trade" in invoke("info", copy).stdout
+    assert invoke("calibrate", copy, good, "--defects", mixed, "--miss-cost", "5").exit_code == 0
+    assert (
+        "for 5.00% false alarms with 95% confidence"
+        in invoke("calibrate", copy, good, "--false-alarm-rate", "0.05", "--confidence", "0.95").stdout
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert_one_line_error(invoke("calibrate", copy, good, "--defects", empty), "empty")
+    assert_one_line_error(invoke("calibrate", copy, good, "--miss-cost", "2"), "no defective images")
+    assert_one_line_error(invoke("calibrate", copy, mvtec_folder / "test", "--defects", bars), "keep the two apart")
+    both = ("--defects", bars, "--miss-cost", "2", "--false-alarm-rate", "0.1")
+    assert_one_line_error(invoke("calibrate", copy, good, *both), "two ways")
+
+
 def test_info_shows_an_integer_graph_and_the_metadata(artefact):
     shown = json.loads(invoke("info", artefact, "--format", "json").stdout)
     assert set(shown["tensor_types"]) <= {"INT8", "INT32"}
@@ -260,6 +298,7 @@ def test_the_device_commands_run_where_tensorflow_cannot_be_imported(artefact, m
     )
     good = str(mvtec_folder / "test/good")
     for arguments in (["inspect", str(copy), good], ["calibrate", str(copy), good], ["info", str(copy)],
+                      ["calibrate", str(copy), good, "--defects", str(mvtec_folder / "test/bar")],
                       ["benchmark", str(copy), "--runs", "2"]):  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False

@@ -63,7 +63,10 @@ class TrainingOptions:
     recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper"))
     epochs: int = option(15, "Passes over the training images, or rounds of --steps-per-epoch.", minimum=1)
     steps_per_epoch: int | None = option(
-        None, "Steps an epoch, however many images there are; one pass over them when not given.", minimum=1, value_type=int
+        None,
+        "Steps an epoch, however many images there are; one pass over them when not given.",
+        minimum=1,
+        value_type=int,
     )
     batch_size: int = option(64, "Images a step; the last partial batch is dropped.", minimum=1)
     learning_rate: float = option(2e-4, "Adam's step size, all networks.", minimum=0)
@@ -80,11 +83,13 @@ class TrainingOptions:
         "normalised brings every image to the same mean and spread, so that lamp and exposure do not count.",
         choices=CONTRAST_RULES,
     )
-    validation_fraction: float = option(
-        0.1,
-        "Share of the good training images held back for the threshold and for early stopping.",
+    validation_fraction: float | None = option(
+        None,
+        "Share of the good training images held back for the threshold and for early stopping; when not given a tenth, "
+        "but at least 20 images or a third of them.",
         minimum=0.01,
         maximum=0.5,
+        value_type=float,
     )
     false_alarm_rate: float = option(
         0.01,

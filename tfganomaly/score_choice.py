@@ -9,7 +9,6 @@ from edge_runtime.errors import MetadataError
 from edge_runtime.scoring import COMPONENTS, WEIGHTED_SUM, ScoreRule
 from tfganomaly.errors import OptionError
 
-
 USUAL_SCORE_RULES: Mapping[str, ScoreRule] = {
     "ganomaly": ScoreRule(),
     "window_ganomaly": ScoreRule(pooling="top", map_source="latent"),

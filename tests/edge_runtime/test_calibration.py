@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.calibration import Calibration, MapRange, calibrate, measure_map_range
+from edge_runtime.calibrating import MapRange, calibrate, calibrate_with_defects, count_defects, measure_map_range
+from edge_runtime.calibration import Calibration, DefectCounts
 from edge_runtime.errors import CalibrationError, MetadataError
 from tests.edge_runtime.tiny_model import tiny_calibration
 
-MAPS = MapRange(0.0, 1.0)
+MAPS = MapRange(0.0, 1.0, 2.0)
 score = st.floats(0, 1e6, allow_nan=False)
 
 
@@ -41,9 +43,13 @@ def test_new_good_images_exceed_the_threshold_at_the_rate_asked_for() -> None:
 def test_too_few_images_take_the_highest_score_and_say_so() -> None:
     calibration = calibrate(np.linspace(0, 1, 30), MAPS, 0.01)
     assert calibration.threshold == 1
-    assert "30 good images are too few for a false alarm rate of 1.00%" in calibration.note
+    assert "30 good images are too few for a false alarm rate of 1%" in calibration.note
     assert "at least 99" in calibration.note
-    assert "up to 3.2%" in calibration.note
+    assert "on average up to 3.2%" in calibration.note
+    # 1 - 0.05^(1/30) = 0.0950
+    assert "at most 9.5% of further good images" in calibration.promise
+    assert "to be sure of 1% takes 299 good images" in calibration.promise
+    assert calibration.remarks == (calibration.note, calibration.promise)
     assert calibrate(np.linspace(0, 1, 99), MAPS, 0.01).note == ""
     assert calibration.with_threshold(3).note == ""
 
@@ -63,8 +69,8 @@ def test_the_map_range_is_that_of_usual_good_images() -> None:
     maps = np.full((9, 8, 8), 0.1, np.float32)
     maps[:, 2, 2] = 0.5
     maps[0] = 7.0  # one dirty image among the good ones
-    assert measure_map_range(maps) == pytest.approx((0.1, 0.5))
-    assert measure_map_range(iter(maps)) == pytest.approx((0.1, 0.5))
+    assert measure_map_range(maps) == pytest.approx((0.1, 0.5, 7.0))
+    assert measure_map_range(iter(maps), 0.2) == pytest.approx((0.1, 0.5, 0.5))  # rank ceil(10 * 0.8) = 8 of 9
     assert calibrate(np.arange(9), maps).map_high == pytest.approx(0.5)
     with pytest.raises(CalibrationError, match="missing or not finite"):
         measure_map_range([])
@@ -122,6 +128,13 @@ def test_the_threshold_is_a_good_score_and_the_rate_is_kept_on_the_good_images(g
         ({"score_quantiles": ["x"] * 101}, "finite number"),
         ({"false_alarm_rate": 2.0}, "impossible rate"),
         ({"num_images": -1}, "impossible rate"),
+        ({"num_above": 201}, "impossible rate"),
+        ({"num_above": "3"}, "a whole number was expected"),
+        ({"confidence": 1.5}, "impossible rate"),
+        ({"map_threshold": math.nan}, "a finite number was expected"),
+        ({"defects": {"num_images": 3, "num_found": 4, "miss_cost": None}}, "impossible rate"),
+        ({"defects": {"num_images": 0, "num_found": 0, "miss_cost": None}}, "impossible rate"),
+        ({"defects": {"num_images": 3}}, "calibration's defects has no field 'num_found'"),
     ],
 )
 def test_impossible_calibrations_are_refused(change: dict[str, object], words: str) -> None:
@@ -129,7 +142,61 @@ def test_impossible_calibrations_are_refused(change: dict[str, object], words: s
         Calibration.from_dict({**tiny_calibration().to_dict(), **change})
 
 
+def test_a_confidence_asks_for_a_higher_threshold() -> None:
+    scores = np.arange(1, 1001, dtype=np.float64)
+    on_average = calibrate(scores, MAPS, 0.01)
+    sure = calibrate(scores, MAPS, 0.01, 0.95)
+    # Of 1000 good images at most 4 may be above: P(Binomial(1000, 0.01) <= 4) = 0.0287, of 5 it is 0.0661.
+    assert (on_average.threshold, on_average.num_above) == (991, 9)
+    assert (sure.threshold, sure.num_above) == (996, 4)
+    assert "`calibrate --confidence 0.95` makes sure of 1%" in on_average.promise
+    assert (
+        sure.promise
+        == "at most 0.913% of further good images exceed the threshold, with 95% confidence (4 of the 1000 do)"
+    )
+    assert calibrate(scores[:298], MAPS, 0.01, 0.95).note.startswith("298 good images are too few")
+    assert calibrate(scores[:299], MAPS, 0.01, 0.95).note == ""
+
+
+def test_defects_and_good_images_decide_the_threshold_together() -> None:
+    good, defective = np.array([1.0, 2.0, 3.0, 3.0, 6.0]), np.array([2.5, 5.0, 8.0])
+    calibration = calibrate_with_defects(good, defective, MAPS, 0.1)
+    # Half-way between 3 and 5: 1 of 5 good images above, 2 of 3 defects found.
+    assert (calibration.threshold, calibration.method, calibration.num_above) == (4.0, "defects", 1)
+    assert calibration.defects == DefectCounts(3, 2, 1.0)
+    assert (calibration.false_alarm_rate, calibration.score_max) == (0.1, 6.0)
+    assert calibration.note == ""
+    assert "(1 of the 5 do)" in calibration.promise
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+    # A threshold that was chosen by the scores promises less than one that was chosen without them.
+    assert calibration.highest_false_alarm_rate > replace(calibration, method="quantile").highest_false_alarm_rate
+    assert calibration.balanced_accuracy == pytest.approx((2 / 3 + 4 / 5) / 2)
+    counted = count_defects(calibrate(good, MAPS, 0.1), defective)
+    assert (counted.threshold, counted.defects) == (6.0, DefectCounts(3, 1, None))
+    for scores, words in (([], "No defective image"), ([math.nan], "1 of 1 scores are not finite")):
+        with pytest.raises(CalibrationError, match=words):
+            calibrate_with_defects(good, np.array(scores), MAPS)
+
+
+def test_defects_that_score_like_good_images_are_said() -> None:
+    poor = calibrate_with_defects(np.array([1.0, 3.0, 5.0]), np.array([2.0, 4.0]), MAPS)
+    assert "hardly score higher than good images (balanced accuracy 0.67" in poor.note
+    assert "--false-alarm-rate" in poor.note
+
+
+def test_a_calibration_of_an_older_release_is_read() -> None:
+    stored = calibrate(np.arange(1, 200), MAPS, 0.01).to_dict()
+    for name in ("map_threshold", "num_above", "confidence", "defects", "highest_false_alarm_rate_95"):
+        del stored[name]
+    old = Calibration.from_dict(stored)
+    assert (old.num_above, old.confidence, old.defects, old.map_threshold) == (1, None, None, 1.3)
+    assert "(1 of the 199 do)" in old.promise
+    assert Calibration.from_dict({**stored, "method": "manual"}).promise == ""
+
+
 def test_a_manual_threshold_keeps_the_rest() -> None:
+    calibration = calibrate_with_defects(np.arange(9), np.array([5.0]), MAPS).with_threshold(7)
+    assert (calibration.promise, calibration.note, calibration.defects) == ("", "", None)
     calibration = tiny_calibration().with_threshold(7)
     assert (calibration.threshold, calibration.method) == (7.0, "manual")
     assert calibration.score_max == tiny_calibration().score_max
@@ -137,5 +204,5 @@ def test_a_manual_threshold_keeps_the_rest() -> None:
 
 @given(score=st.floats(-1e6, 1e6), low=st.floats(-10, 10), spread=st.floats(0, 10))
 def test_a_single_score_is_normalised_as_one_among_many(score: float, low: float, spread: float) -> None:
-    calibration = calibrate(np.array([low, low + spread]), MapRange(0, 1))
+    calibration = calibrate(np.array([low, low + spread]), MapRange(0, 1, 1))
     assert calibration.normalise(score) == calibration.normalise(np.array([score]))[0]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime.heatmap import MAX_HEATMAP_SIDE_PX, heatmap, heatmap_overlay, map_excess
+from edge_runtime.outline import FOUND_COLOUR
 from edge_runtime.preprocessing import Preprocessing
 from tests.edge_runtime.tiny_model import tiny_calibration
 
@@ -51,7 +52,7 @@ def test_a_good_image_stays_a_plain_photograph() -> None:
 def test_the_spot_lies_where_the_model_saw_it(
     rule: str, rows: tuple[int, int] | None, columns: tuple[int, int]
 ) -> None:
-    overlay = heatmap_overlay(GREY, spot(2, 15), Preprocessing(20, 20, 1, rule), CALIBRATION)
+    overlay = heatmap_overlay(GREY, spot(2, 15), Preprocessing(20, 20, 1, rule), CALIBRATION, with_outline=False)
     assert overlay.size == (100, 60)
     found_rows, found_columns = coloured(overlay)
     if rows is not None:
@@ -64,7 +65,7 @@ def test_the_spot_lies_where_the_model_saw_it(
 
 
 def test_letterbox_draws_only_the_part_of_the_map_that_is_picture() -> None:
-    overlay = heatmap_overlay(GREY, spot(9, 2), Preprocessing(20, 20, 1, "letterbox"), CALIBRATION)
+    overlay = heatmap_overlay(GREY, spot(9, 2), Preprocessing(20, 20, 1, "letterbox"), CALIBRATION, with_outline=False)
     rows, columns = coloured(overlay)
     # Row 9 of the map is row (9 - 4) * 5 = 25 of the picture.
     assert rows.min() == pytest.approx(25, abs=5)
@@ -95,3 +96,28 @@ def test_pictures_of_any_shape_can_be_drawn_on(rule: str, shape: tuple[int, ...]
     overlay = heatmap_overlay(np.zeros(shape, np.uint8), spot(2, 15), Preprocessing(20, 20, 1, rule), CALIBRATION)
     assert overlay.size == (shape[1], shape[0])
     assert overlay.mode == "RGB"
+
+
+@pytest.mark.parametrize("rule", ["stretch", "letterbox", "crop"])
+def test_what_exceeds_the_map_threshold_is_outlined_at_the_pictures_resolution(rule: str) -> None:
+    anomaly_map = np.full((20, 20), 0.1, np.float32)
+    anomaly_map[9:12, 9:12] = 1.0
+    calibration = tiny_calibration(map_low=0.1, map_high=10.0, map_threshold=0.5)  # so high that nothing gets coloured
+    overlay = heatmap_overlay(GREY, anomaly_map, Preprocessing(20, 20, 1, rule), calibration)
+    rows, columns = np.nonzero((np.asarray(overlay) == FOUND_COLOUR).all(axis=2))
+    per_row, per_column = {"stretch": (3, 5), "letterbox": (5, 5), "crop": (3, 3)}[rule]
+    # Map pixels 9 to 12 around the middle, the line a gap of one pixel outside.
+    top, left = 30 - per_row, 50 - per_column
+    assert rows.min() == pytest.approx(top - 2, abs=2)
+    assert rows.max() == pytest.approx(top + 3 * per_row + 1, abs=2)
+    assert columns.min() == pytest.approx(left - 2, abs=3)
+    assert columns.max() == pytest.approx(left + 3 * per_column + 1, abs=3)
+
+
+def test_a_map_below_the_threshold_has_no_outline() -> None:
+    calibration = tiny_calibration(map_low=0.1, map_high=10.0, map_threshold=2.0)
+    overlay = heatmap_overlay(GREY, spot(9, 9), Preprocessing(20, 20, 1), calibration)  # at most 2.0
+    np.testing.assert_array_equal(np.asarray(overlay), np.dstack([GREY] * 3))
+    higher = tiny_calibration(map_low=0.1, map_high=10.0, map_threshold=1.0)
+    overlay = heatmap_overlay(GREY, spot(9, 9), Preprocessing(20, 20, 1), higher, with_outline=False)
+    np.testing.assert_array_equal(np.asarray(overlay), np.dstack([GREY] * 3))

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from edge_runtime.artefact import read_artefact
+from edge_runtime.calibration import DefectCounts
+from edge_runtime.defect_trade import best_trade
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import CalibrationError, OutputError
 from edge_runtime.image_files import find_images
-from edge_runtime.recalibration import calibrate_artefact
+from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
+from edge_runtime.text_output import calibration_text
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
 
 SMOOTH = np.tile(np.linspace(80, 160, 32).astype(np.uint8), (32, 1))
@@ -23,7 +26,9 @@ def test_calibrating_sets_threshold_and_ranges_in_the_file(artefact_path: Path, 
     scores = [detection.score for detection in AnomalyDetector(artefact_path).detect_many(images)]
     flatbuffer = read_artefact(artefact_path).flatbuffer
     calls: list[tuple[int, int]] = []
-    result = calibrate_artefact(artefact_path, images, 0.25, lambda done, total: calls.append((done, total)))
+    result = calibrate_artefact(
+        artefact_path, images, CalibrationWish(0.25), lambda done, total: calls.append((done, total))
+    )
     assert result.calibration.threshold == sorted(scores)[9]  # ceil(13 * 0.75) = 10th of 12
     assert (result.calibration.score_min, result.calibration.score_max) == (min(scores), max(scores))
     assert 0 < result.calibration.map_low < result.calibration.map_high
@@ -41,10 +46,66 @@ def test_calibrating_sets_threshold_and_ranges_in_the_file(artefact_path: Path, 
 def test_unreadable_images_are_skipped_and_named(artefact_path: Path, image_folder: Path) -> None:
     (image_folder / "part3.png").write_bytes(b"")
     frame = np.zeros((4, 4, 2), np.uint8)
-    result = calibrate_artefact(artefact_path, [*find_images(image_folder), frame], 0.1)
+    result = calibrate_artefact(artefact_path, [*find_images(image_folder), frame], CalibrationWish(0.1))
     assert result.calibration.num_images == 11
     assert [name for name, _ in result.unreadable] == [str(image_folder / "part3.png"), "image 13"]
     assert "0 bytes" in result.unreadable[0][1]
+
+
+def marked_image(strength: int) -> np.ndarray:
+    pixels = SMOOTH.copy()
+    pixels[10:13, 20:23] = strength
+    return pixels
+
+
+def test_some_defects_give_the_best_trade_in_one_pass(artefact_path: Path, image_folder: Path, tmp_path: Path) -> None:
+    good, defective = find_images(image_folder), [marked_image(strength) for strength in (200, 255)]
+    detector = AnomalyDetector(artefact_path)
+    good_scores = sorted(detection.score for detection in detector.detect_many(good))
+    defect_scores = sorted(detection.score for detection in detector.detect_many(defective))
+    trade = best_trade(np.array(good_scores), np.array(defect_scores))
+    calls: list[tuple[int, int]] = []
+    result = calibrate_artefact(
+        artefact_path, good, None, lambda done, total: calls.append((done, total)), defective_images=defective
+    )
+    assert calls == [(done, 14) for done in range(1, 15)]
+    stored = read_artefact(artefact_path).metadata.calibration
+    assert stored == result.calibration
+    assert (stored.method, stored.threshold, stored.num_above) == ("defects", trade.threshold, trade.num_above)
+    assert stored.defects == DefectCounts(2, trade.num_found, 1.0)
+    assert "best trade" in calibration_text(result, 12)
+    assert f"{trade.num_found} of 2 found" in calibration_text(result, 12)
+    # With a rate the good images decide, and the defects are only counted.
+    by_rate = calibrate_artefact(artefact_path, good, CalibrationWish(0.25), defective_images=defective).calibration
+    assert (by_rate.method, by_rate.threshold) == ("quantile", good_scores[9])
+    assert by_rate.defects is not None
+    assert by_rate.defects.num_found == sum(score > by_rate.threshold for score in defect_scores)
+
+
+def test_wishes_that_contradict_each_other_are_refused(artefact_path: Path, image_folder: Path, tmp_path: Path) -> None:
+    good = find_images(image_folder)
+    before = artefact_path.read_bytes()
+    for values, words in (
+        ({"false_alarm_rate": 0.1, "miss_cost": 2.0}, "two ways"),
+        ({"confidence": 0.9, "miss_cost": 2.0}, "two ways"),
+        ({"confidence": 1.0}, "such as 0.95"),
+        ({"miss_cost": 0.0}, "above 0"),
+    ):
+        with pytest.raises(CalibrationError, match=words):
+            CalibrationWish(**values)
+    with pytest.raises(CalibrationError, match="no defective images"):
+        calibrate_artefact(artefact_path, good, CalibrationWish(miss_cost=3.0))
+    with pytest.raises(CalibrationError, match=r"1 image\(s\) are given as good and as defective.*part0\.png"):
+        calibrate_artefact(artefact_path, good, defective_images=[good[0], MARKED])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(CalibrationError, match=r"None of the 1 defective images could be read.*broken\.png"):
+        calibrate_artefact(artefact_path, good, defective_images=[broken])
+    assert artefact_path.read_bytes() == before
+    result = calibrate_artefact(artefact_path, good, defective_images=[broken, MARKED])
+    assert [name for name, _ in result.unreadable] == [str(broken)]
+    assert result.calibration.defects is not None
+    assert result.calibration.defects.num_images == 1
 
 
 def test_a_calibration_that_fails_leaves_the_artefact_as_it_is(
@@ -58,7 +119,7 @@ def test_a_calibration_that_fails_leaves_the_artefact_as_it_is(
     with pytest.raises(CalibrationError, match="0 of 0"):
         calibrate_artefact(artefact_path, [])
     with pytest.raises(CalibrationError, match="share above 0"):
-        calibrate_artefact(artefact_path, find_images(image_folder)[:3], 2.0)
+        CalibrationWish(2.0)
 
     def full_disk(path: object, data: bytes) -> None:
         raise OutputError("full")

@@ -33,6 +33,8 @@ def tiny_calibration(**changes: object) -> Calibration:
         "score_quantiles": tuple(np.linspace(0, 1, 101).tolist()),
         "map_low": 0.0,
         "map_high": 0.1,
+        "map_threshold": 0.13,
+        "num_above": 1,
     }
     return Calibration(**{**values, **changes})
 

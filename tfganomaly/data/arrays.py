@@ -103,7 +103,7 @@ def open_one_versus_rest(
     anomalous_class: str,
     *,
     archive: Path | None = None,
-    validation_fraction: float = 0.1,
+    validation_fraction: float | None = None,
     seed: int = 0,
 ) -> InspectionDataset:
     """Open a collection with one class as the anomaly, by the protocol that the module describes.
@@ -113,7 +113,8 @@ def open_one_versus_rest(
         anomalous_class: Its label, "0" to "9", or its name, such as "bag".
         archive: File or folder of the collection. None: the operating system's or Keras's copy, else a
             download.
-        validation_fraction: Share of the training images to hold back, 0 < fraction < 1.
+        validation_fraction: Share of the training images to hold back, 0 < fraction < 1; None:
+            a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Of the shuffle.
 
     Returns:

@@ -56,11 +56,12 @@ class SolarCell:
     module_type: str
 
 
-def open_elpv(*, validation_fraction: float = 0.1, seed: int = 0) -> InspectionDataset:
+def open_elpv(*, validation_fraction: float | None = None, seed: int = 0) -> InspectionDataset:
     """Open the solar cells. Images are found, not decoded.
 
     Args:
-        validation_fraction: Share of the good cells outside the test part to hold back, 0 < fraction < 1.
+        validation_fraction: Share of the good cells outside the test part to hold back, 0 < fraction < 1; None:
+            a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Places the runs of the test and of the validation part.
 
     Returns:

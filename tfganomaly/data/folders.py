@@ -32,12 +32,13 @@ LAYOUT = "train/good with good images, and optionally test/good, test/<defect> a
 BLOCKS_FILE = "blocks.csv"
 
 
-def open_folder(folder: Path, *, validation_fraction: float = 0.1, seed: int = 0) -> InspectionDataset:
+def open_folder(folder: Path, *, validation_fraction: float | None = None, seed: int = 0) -> InspectionDataset:
     """Open a folder of photographs. Images are found, not decoded.
 
     Args:
         folder: In MVTec layout, or holding good images only.
-        validation_fraction: Share of the good training images to hold back, 0 < fraction < 1.
+        validation_fraction: Share of the good training images to hold back, 0 < fraction < 1; None:
+            a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Chooses what is held back.
 
     Returns:

@@ -74,8 +74,8 @@ def find_masks(images: Sequence[Path], image_folder: Path, mask_folder: Path, wa
 
 def _fit(image: Path, mask: Path) -> str:
     """Return "same", "scaled" (same shape, another size) or "unusable"; an unreadable image is not judged."""
-    mask_size = _upright_size(mask)
-    image_size = _upright_size(image)
+    mask_size = upright_size(mask)
+    image_size = upright_size(image)
     if mask_size is None:
         return "unusable"
     if image_size is None or image_size == mask_size:
@@ -84,7 +84,7 @@ def _fit(image: Path, mask: Path) -> str:
     return "scaled" if abs(ratio - 1) <= ASPECT_TOLERANCE else "unusable"
 
 
-def _upright_size(path: Path) -> tuple[int, int] | None:
+def upright_size(path: Path) -> tuple[int, int] | None:
     """Return width and height from a file's header, turned as EXIF says; None when it cannot be opened."""
     try:
         with Image.open(path) as image:

@@ -18,7 +18,7 @@ def open_dataset(
     source: str,
     *,
     archive: Path | None = None,
-    validation_fraction: float = 0.1,
+    validation_fraction: float | None = None,
     seed: int = 0,
 ) -> InspectionDataset:
     """Open a data set. Nothing is decoded yet, and neither TensorFlow nor the network is used (see Raises).
@@ -38,7 +38,8 @@ def open_dataset(
             by number or name: "mnist:8", "fashion-mnist:8" or "fashion-mnist:bag", "cifar10:bird". A folder
             of such a name is given as "./elpv".
         archive: Local file or folder of MNIST, Fashion-MNIST or CIFAR-10.
-        validation_fraction: Share of the good training images to hold back, 0 < fraction < 1.
+        validation_fraction: Share of the good training images to hold back, 0 < fraction < 1; None:
+            a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Chooses what is held back.
 
     Returns:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_runtime.calibration import Calibration, calibrate, map_extent, map_range_of_extents
+from edge_runtime.calibrating import calibrate, map_extent, map_range_of_extents
+from edge_runtime.calibration import Calibration
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Progress, Scorer, score_batch
 
 
@@ -30,4 +31,4 @@ def calibrate_scorer(
         extents += [map_extent(anomaly_map) for anomaly_map in maps]
         if progress is not None:
             progress(min(start + BATCH_SIZE, len(pixels)), len(pixels))
-    return calibrate(np.concatenate(scores), map_range_of_extents(extents), false_alarm_rate)
+    return calibrate(np.concatenate(scores), map_range_of_extents(extents, false_alarm_rate), false_alarm_rate)

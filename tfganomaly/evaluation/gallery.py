@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError
 from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.outline import TRUE_COLOUR, draw_outline
 from edge_runtime.preprocessing import (
     Preprocessing,
     prepare_image,
@@ -26,13 +26,14 @@ from tfganomaly.evaluation.masks import read_mask, resize_mask
 from tfganomaly.evaluation.projection import to_picture
 from tfganomaly.evaluation.result import EvaluationResult, ImageResult
 from tfganomaly.evaluation.scorer import Scorer
+from tfganomaly.evaluation.wording import words
 
 THUMBNAIL_SIDE_PX = 256
+MOST_DEFECT_TYPES = 20
+"""So many types of defect get pictures of their own, which keeps the page at a few megabytes."""
+
 _SMALL_SIDE_PX = 96
 _JPEG_QUALITY = 84
-# Neither in the heatmap's yellow to magenta nor in grey photographs; the dark line makes it stand out on both.
-_CONTOUR_COLOUR = (0, 229, 255)
-_CONTOUR_EDGE_COLOUR = (0, 40, 48)
 _UNSEEN_GREY = 128
 
 
@@ -119,7 +120,35 @@ def choose_images(result: EvaluationResult, images_per_section: int) -> list[Cho
     return [Choice(title, text, tuple(images[:images_per_section])) for title, text, images in choices]
 
 
-def build_gallery(result: EvaluationResult, scorer: Scorer, images_per_section: int) -> list[Section]:
+def choose_images_by_defect(result: EvaluationResult, images_per_end: int) -> list[Choice]:
+    """Chooses of each type of defect the images with the highest and with the lowest scores.
+
+    Args:
+        result: What was measured.
+        images_per_end: At most so many with the highest and so many with the lowest scores of each type.
+
+    Returns:
+        One choice a type, in alphabetical order, its images from the highest score to the lowest; at most
+        `MOST_DEFECT_TYPES`. None where there is only one type, which the other galleries show already.
+    """
+    if len(result.defects) < 2:
+        return []
+    choices = []
+    for name, defect in list(result.defects.items())[:MOST_DEFECT_TYPES]:
+        falling = sorted(
+            (image for image in result.images if image.item.is_anomalous and image.item.defect == name),
+            key=lambda image: -image.score,
+        )
+        shown = falling
+        text = f"{defect.num_images - defect.misses} of {defect.num_images} found"
+        if len(falling) > 2 * images_per_end:
+            shown = falling[:images_per_end] + falling[-images_per_end:]
+            text += f"; the {images_per_end} with the highest and the {images_per_end} with the lowest scores"
+        choices.append(Choice(words(name), text + ".", tuple(shown)))
+    return choices
+
+
+def build_gallery(choices: Sequence[Choice], result: EvaluationResult, scorer: Scorer) -> list[Section]:
     """Runs the model on the chosen images and draws them.
 
     Raises:
@@ -127,7 +156,7 @@ def build_gallery(result: EvaluationResult, scorer: Scorer, images_per_section: 
     """
     return [
         Section(choice.title, choice.explanation, tuple(_card(image, result, scorer) for image in choice.images))
-        for choice in choose_images(result, images_per_section)
+        for choice in choices
     ]
 
 
@@ -138,22 +167,8 @@ def colour_scale(calibration: Calibration) -> str:
     ramp = calibration.map_low + np.linspace(0, 2, width, dtype=np.float32) * good_range
     grey = Image.new("L", (width, height), 150)
     scale = Preprocessing(height=height, width=width, channels=1)
-    return _data_uri(heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration), "PNG")
-
-
-def draw_contour(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Returns the image with the outline of a mask, just outside of it so that the defect stays visible.
-
-    Args:
-        image: RGB.
-        mask: (H, W) bool of the image's size.
-    """
-    inner = ndimage.binary_dilation(mask, iterations=2)
-    outer = ndimage.binary_dilation(inner, iterations=1)
-    pixels = np.array(image.convert("RGB"))
-    pixels[inner & ~ndimage.binary_dilation(mask)] = _CONTOUR_COLOUR
-    pixels[outer & ~inner] = _CONTOUR_EDGE_COLOUR
-    return Image.fromarray(pixels)
+    drawn = heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration, with_outline=False)
+    return _data_uri(drawn, "PNG")
 
 
 def _of_all(images: Sequence[ImageResult], shown: int, extreme: str) -> str:
@@ -208,7 +223,7 @@ def _panels(image: ImageResult, scorer: Scorer) -> tuple[Panel, ...]:
 
     overlay = heatmap_overlay(shown, anomaly_map, preprocessing, scorer.calibration)
     mask = _mask(image, size)
-    panels.append(Panel("heatmap", _data_uri(overlay if mask is None else draw_contour(overlay, mask))))
+    panels.append(Panel("heatmap", _data_uri(overlay if mask is None else draw_outline(overlay, mask, TRUE_COLOUR))))
     return tuple(panels)
 
 

@@ -12,14 +12,23 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edge_runtime.atomic_files import output_error, write_bytes_atomically, write_text_atomically
+from edge_runtime.calibration import Calibration
 from edge_runtime.version import __version__
 from tfganomaly.evaluation import plots
-from tfganomaly.evaluation.gallery import build_gallery, colour_scale
+from tfganomaly.evaluation.gallery import (
+    MOST_DEFECT_TYPES,
+    build_gallery,
+    choose_images,
+    choose_images_by_defect,
+    colour_scale,
+)
 from tfganomaly.evaluation.report_text import (
     MEANINGS,
+    SCORE_MEANINGS,
     SHORTCUT_MEANINGS,
     Tile,
     counts_text,
+    defect_pictures_intro,
     headline_tiles,
     lead_text,
     pictures_intro,
@@ -32,6 +41,7 @@ from tfganomaly.evaluation.wording import figure, percent, score_text, words
 REPORT_FILENAME = "report.html"
 METRICS_FILENAME = "metrics.json"
 PLOTS_FOLDER = "plots"
+IMAGES_PER_END = 2
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,11 @@ def render_report(result: EvaluationResult, scorer: Scorer, *, images_per_sectio
         plots={name: _picture(draw) for name, draw in _drawings(result).items()},
         shortcuts=_shortcut_rows(result) if result.image_auroc is not None else [],
         defects=_defect_rows(result),
-        gallery=build_gallery(result, scorer, images_per_section),
+        scores=_score_rows(result),
+        gallery=build_gallery(choose_images(result, images_per_section), result, scorer),
+        defect_gallery=build_gallery(choose_images_by_defect(result, IMAGES_PER_END), result, scorer),
         pictures_intro=pictures_intro(result),
+        defect_pictures_intro=defect_pictures_intro(result, MOST_DEFECT_TYPES),
         colour_scale=colour_scale(scorer.calibration),
         settings=_settings(result, scorer),
     )
@@ -144,6 +157,23 @@ def _picture(draw: Callable[[plots.Theme], bytes]) -> PlotPicture:
 
 def _png_uri(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _score_rows(result: EvaluationResult) -> list[dict[str, Any]]:
+    """Returns every score that the model allows, the deciding one first and marked; nothing without both classes."""
+    if result.image_auroc is None:
+        return []
+    others = {name: auroc for name, auroc in result.score_aurocs.items() if name != result.deciding_score}
+    aurocs: dict[str, float | None] = {result.deciding_score: result.image_auroc, **others}
+    return [
+        {
+            "name": words(name)[0].upper() + words(name)[1:],
+            "meaning": SCORE_MEANINGS.get(name, ""),
+            "auroc": auroc,
+            "decides": name == result.deciding_score,
+        }
+        for name, auroc in aurocs.items()
+    ]
 
 
 def _shortcut_rows(result: EvaluationResult) -> list[dict[str, Any]]:
@@ -186,17 +216,13 @@ def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]
     parts = " + ".join(f"{weight:g} × {words(name)}" for name, weight in rule.components.items())
     if any(name.startswith("latent") for name in rule.components):
         parts += f", {rule.pooling} over the windows"
-    if result.requested_false_alarm_rate is None:
-        origin = "set by hand"
-    else:
-        origin = f"from {calibration.num_images} good images, to accept {percent(calibration.false_alarm_rate)} of them"
     settings = [
         ("Model", result.model_description),
         ("Images", f"{result.dataset_source}, {counts_text(result)}"),
         ("Trained on", f"{scorer.data_source or 'not recorded'}, split with seed {scorer.data_seed}"),
         ("Model input", f"{preprocessing.width} × {preprocessing.height} {colour}, {preprocessing.resize_rule}"),
         ("Score", f"{parts}; map from the {rule.map_source}"),
-        ("Threshold", f"{score_text(result.threshold)}, {origin}"),
+        ("Threshold", f"{score_text(result.threshold)}, {_origin_of_threshold(result, calibration)}"),
     ]
     if result.num_masks:
         settings.append(
@@ -207,3 +233,15 @@ def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]
             )
         )
     return settings
+
+
+def _origin_of_threshold(result: EvaluationResult, calibration: Calibration) -> str:
+    """Returns how the threshold was chosen and what it promises."""
+    if result.threshold != calibration.threshold or calibration.method == "manual":
+        return "set by hand"
+    if calibration.method == "defects" and calibration.defects:
+        origin = f"the best trade between {calibration.num_images} good and {calibration.defects.num_images} defective "
+        origin += "images"
+    else:
+        origin = f"from {calibration.num_images} good images, to accept {percent(calibration.false_alarm_rate)} of them"
+    return f"{origin}: {calibration.promise}" if calibration.promise else origin

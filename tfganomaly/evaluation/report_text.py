@@ -48,6 +48,15 @@ MEANINGS: tuple[tuple[str, str], ...] = (
 )
 """Term and meaning."""
 
+SCORE_MEANINGS: dict[str, str] = {
+    "latent_l2": "How far the latent vector of the reconstruction lies from the image's",
+    "latent_l1": "The same in absolute differences",
+    "reconstruction_l1": "How much the reconstruction differs from the image, pixel by pixel",
+    "feature_l2": "How much it differs for the discriminator, which only a run has",
+    "weighted_sum": "All of them, weighted as in the training's loss",
+}
+"""What each score measures; one that is not named here stands without an explanation."""
+
 SHORTCUT_MEANINGS: dict[str, str] = {
     "mean_grey": "How bright the image is",
     "contrast": "How much its grey values vary",
@@ -119,9 +128,17 @@ def pictures_intro(result: EvaluationResult) -> str:
     """Returns the sentences above the galleries."""
     text = (
         "The reconstruction is how the model would draw the part if it were good. The heatmap colours what deviates "
-        "more than good images do, so a good part should stay a plain photograph."
+        "more than good images do, so a good part should stay a plain photograph. The white outline is where the map "
+        "is above its threshold, which happens on a good image as seldom as a false alarm was allowed to."
     )
     return text + (" The blue outline is the defect as the mask gives it." if result.num_masks else "")
+
+
+def defect_pictures_intro(result: EvaluationResult, most_types: int) -> str:
+    """Returns the sentence above the pictures by type of defect."""
+    text = "The clearest hits first, then the images of the type that look most like good ones to the model."
+    left_out = len(result.defects) - most_types
+    return text + (f" {left_out} further types are left out." if left_out > 0 else "")
 
 
 def headline_tiles(result: EvaluationResult) -> list[Tile]:

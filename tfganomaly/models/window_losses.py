@@ -14,7 +14,7 @@ _SMALLEST = 1e-6
 
 
 def pseudo_huber(squared_distances: tf.Tensor) -> tf.Tensor:
-    """h = sqrt(d + 1) - 1 of squared distances d >= 0, any shape: square near 0, linear far away."""
+    """H = sqrt(d + 1) - 1 of squared distances d >= 0, any shape: square near 0, linear far away."""
     return tf.sqrt(squared_distances + 1.0) - 1.0
 
 
@@ -32,7 +32,7 @@ def good_window_loss(squared_distances: tf.Tensor, is_good: tf.Tensor) -> tf.Ten
 
 
 def hardest_window_loss(squared_distances: tf.Tensor, is_good: tf.Tensor) -> tf.Tensor:
-    """Mean h over the 2 % of windows that are good and farthest apart: an image's score is that of its worst windows."""
+    """Mean h over the 2 % of windows that are good and farthest apart: the worst windows make an image's score."""
     values = tf.reshape(pseudo_huber(squared_distances) * is_good, [-1])
     return tf.reduce_mean(tf.math.top_k(values, max(1, int(values.shape[0] * HARDEST_SHARE))).values)
 

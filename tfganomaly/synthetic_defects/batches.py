@@ -91,9 +91,7 @@ def _pair(
 ) -> TrainingPair:
     stays_good = rng.random() < UNPAINTED_SHARE
     other = pixels[rng.integers(len(pixels))]
-    return make_pair(
-        pixels[index], other, None if stays_good else painter, rng, window_stride_px=window_stride_px
-    )
+    return make_pair(pixels[index], other, None if stays_good else painter, rng, window_stride_px=window_stride_px)
 
 
 def _selection_pair(

@@ -80,8 +80,8 @@ def weave(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha:
     side = image.shape[0]
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     angle, period_px = rng.uniform(0, np.pi), side * rng.uniform(0.015, 0.05)
-    waves = np.sin((columns * np.cos(angle) + rows * np.sin(angle)) * (2 * np.pi / period_px))
-    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * waves[:, :, np.newaxis].astype(np.float32)
+    waves: np.ndarray = np.sin((columns * np.cos(angle) + rows * np.sin(angle)) * (2 * np.pi / period_px))
+    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * np.float32(1) * waves[:, :, np.newaxis]
 
 
 def smeared(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:

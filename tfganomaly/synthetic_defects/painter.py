@@ -17,6 +17,10 @@ _RIM_SHARE = 0.2
 _RIM_STRENGTH = 0.7
 
 
+FillWeights = Sequence[tuple[Fill, float]]
+"""What a defect can be filled with, and how often."""
+
+
 @dataclass(frozen=True)
 class DefectKind:
     """One kind of defect.
@@ -28,29 +32,29 @@ class DefectKind:
     """
 
     shapes: tuple[Shape, ...]
-    fills: Mapping[Fill, float]
+    fills: FillWeights
     can_have_rim: bool = False
 
 
-_THIN = {fills.tone_step: 4.0, fills.flat_tone: 1.0}
-_SMALL = {
-    fills.tone_step: 0.35,
-    fills.contrast_change: 0.1,
-    fills.foreign_piece: 0.15,
-    fills.displaced_piece: 0.1,
-    fills.flat_tone: 0.15,
-    fills.blurred: 0.05,
-    fills.grain: 0.1,
-}
-_LARGE = {
-    fills.tone_step: 0.25,
-    fills.contrast_change: 0.2,
-    fills.foreign_piece: 0.12,
-    fills.displaced_piece: 0.13,
-    fills.flat_tone: 0.1,
-    fills.blurred: 0.1,
-    fills.grain: 0.1,
-}
+_THIN: FillWeights = ((fills.tone_step, 4.0), (fills.flat_tone, 1.0))
+_SMALL: FillWeights = (
+    (fills.tone_step, 0.35),
+    (fills.contrast_change, 0.1),
+    (fills.foreign_piece, 0.15),
+    (fills.displaced_piece, 0.1),
+    (fills.flat_tone, 0.15),
+    (fills.blurred, 0.05),
+    (fills.grain, 0.1),
+)
+_LARGE: FillWeights = (
+    (fills.tone_step, 0.25),
+    (fills.contrast_change, 0.2),
+    (fills.foreign_piece, 0.12),
+    (fills.displaced_piece, 0.13),
+    (fills.flat_tone, 0.1),
+    (fills.blurred, 0.1),
+    (fills.grain, 0.1),
+)
 
 TRAINING_KINDS: Mapping[str, DefectKind] = {
     "scratch": DefectKind((shapes.straight_line,), _THIN, can_have_rim=True),
@@ -61,15 +65,15 @@ TRAINING_KINDS: Mapping[str, DefectKind] = {
     "stain": DefectKind((shapes.patches,), _SMALL),
     "changed part": DefectKind((shapes.cut_off_part,), _LARGE),
     "border": DefectKind((shapes.border_piece,), _LARGE),
-    "shading": DefectKind((shapes.soft_bump, shapes.dent), {fills.tone_step: 1.0}),
+    "shading": DefectKind((shapes.soft_bump, shapes.dent), ((fills.tone_step, 1.0),)),
 }
 """What training paints."""
 
 SELECTION_KINDS: Mapping[str, DefectKind] = {
-    "ring": DefectKind((shapes.ring,), {fills.tone_step: 0.6, fills.blurred: 0.4}),
-    "twist": DefectKind((shapes.blob, shapes.soft_bump), {fills.twisted: 1.0}),
-    "weave": DefectKind((shapes.blob, shapes.patches), {fills.weave: 1.0}),
-    "smear": DefectKind((shapes.blob, shapes.border_piece), {fills.smeared: 1.0}),
+    "ring": DefectKind((shapes.ring,), ((fills.tone_step, 0.6), (fills.blurred, 0.4))),
+    "twist": DefectKind((shapes.blob, shapes.soft_bump), ((fills.twisted, 1.0),)),
+    "weave": DefectKind((shapes.blob, shapes.patches), ((fills.weave, 1.0),)),
+    "smear": DefectKind((shapes.blob, shapes.border_piece), ((fills.smeared, 1.0),)),
 }
 """What training never paints: the epoch is chosen by how well these are found."""
 
@@ -119,9 +123,8 @@ class DefectPainter:
             name = self.names[rng.choice(len(self.names), p=self._probabilities)]
         kind = self._kinds[name]
         alpha = kind.shapes[rng.integers(len(kind.shapes))](rng, image.shape[0])
-        options = tuple(kind.fills)
-        weights = np.array([kind.fills[option] for option in options])
-        fill = options[rng.choice(len(options), p=weights / weights.sum())]
+        weights = np.array([weight for _, weight in kind.fills])
+        fill, _ = kind.fills[rng.choice(len(kind.fills), p=weights / weights.sum())]
         opacity = np.float32(1 if rng.random() < _FULL_COVER_SHARE else rng.uniform(_LEAST_OPACITY, 1))
         change = fill(rng, image, other_image, alpha) - image
         painted = image + opacity * alpha[:, :, np.newaxis] * change

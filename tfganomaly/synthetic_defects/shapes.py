@@ -1,8 +1,8 @@
 """Where a synthetic defect lies and how far it covers what was there: the shapes that defects are made of.
 
-Every shape is float32 (H, W) in [0, 1], 0 outside the defect, 1 where it covers the image fully; a dent alone also reaches
-below 0, where it changes the image the other way. Lengths are given as
-shares of the image's side, so that a shape looks the same at any resolution.
+Every shape is float32 (H, W) in [0, 1], 0 outside the defect, 1 where it covers the image fully; a dent alone also
+reaches below 0, where it changes the image the other way. Lengths are given as shares of the image's side, so that a
+shape looks the same at any resolution.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ class TrainedRun:
         return self.config.training.seed
 
     @property
-    def validation_fraction(self) -> float:
-        """The share of the good training images that was held back."""
+    def validation_fraction(self) -> float | None:
+        """The share of the good training images that was held back; None: the usual one."""
         return self.config.training.validation_fraction
 
     @cached_property

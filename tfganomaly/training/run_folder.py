@@ -9,6 +9,7 @@
       tensorboard/       the losses and the pictures for TensorBoard
       model.keras        the trained model
       calibration.json   threshold and score range from held-back good images
+      stand_out.png      the good images that look unlike the others, where there are any
 
 Importing it costs no TensorFlow, so that a wrong folder is said at once.
 """
@@ -134,6 +135,11 @@ class RunFolder:
     def calibration_path(self) -> Path:
         """Threshold and score range."""
         return self.path / "calibration.json"
+
+    @property
+    def stand_out_path(self) -> Path:
+        """Sheet of the images that stand out."""
+        return self.path / "stand_out.png"
 
     @property
     def checkpoints(self) -> Path:

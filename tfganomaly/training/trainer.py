@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfganomaly.data.image_checks import check_images
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
 from tfganomaly.data.sources import open_dataset
@@ -23,6 +24,7 @@ from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.provenance import git_revision, installed_versions, machine
 from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
+from tfganomaly.training.stand_out import report_stand_outs
 
 if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
@@ -116,6 +118,9 @@ def train(
     train_images = _read(chosen, config, observer, folder.checkpoints / "train.pixels")
     validation_images = _read(dataset.validation, config, observer, folder.checkpoints / "validation.pixels")
     _check_enough(train_images, validation_images)
+    oddities = check_images(train_images, validation_images, config.preprocessing)
+    for oddity in oddities:
+        observer.message(f"warning: {oddity}")
     unreadable = (*train_images.unreadable, *validation_images.unreadable)
     manifest = {
         "status": "training",
@@ -138,13 +143,15 @@ def train(
 
     model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
-    calibration = calibrate_scorer(TrainedRun(folder.path), validation_images.pixels, config.training.false_alarm_rate)
+    trained = TrainedRun(folder.path)
+    calibration = calibrate_scorer(trained, validation_images.pixels, config.training.false_alarm_rate)
     folder.write_calibration(calibration)
+    stand_outs = report_stand_outs(folder, trained, calibration, train_images, validation_images)
     history = folder.read_history()
     folder.write_manifest({**manifest, "status": "finished", "epochs": len(history)})
     for cache in folder.checkpoints.glob("*.pixels"):
         cache.unlink()
-    notes = [*dataset.warnings] + ([calibration.note] if calibration.note else [])
+    notes = [*dataset.warnings, *oddities, *calibration.remarks, *stand_outs]
     return TrainingSummary(
         run=run,
         num_train=len(train_images.items),

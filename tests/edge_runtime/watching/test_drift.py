@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.calibration import Calibration, MapRange, calibrate
+from edge_runtime.calibrating import MapRange, calibrate
+from edge_runtime.calibration import Calibration
 from edge_runtime.watching.drift import SMALLEST_DISTANCE, DriftMonitor
 
 RANDOM_SEEDS = range(20)
@@ -14,7 +15,7 @@ def good_scores(count: int, seed: int) -> np.ndarray:
 
 
 def calibrated(count: int = 300) -> Calibration:
-    return calibrate(good_scores(count, 1000), MapRange(0, 1))
+    return calibrate(good_scores(count, 1000), MapRange(0, 1, 1))
 
 
 def changes(scores: np.ndarray, calibration: Calibration | None = None, window: int = 200) -> list[bool]:
@@ -86,7 +87,7 @@ def test_a_window_of_zero_never_tests() -> None:
 
 
 def test_calibration_scores_that_are_all_equal_are_no_trouble() -> None:
-    calibration = calibrate(np.full(50, 0.1), MapRange(0, 1))
+    calibration = calibrate(np.full(50, 0.1), MapRange(0, 1, 1))
     assert changes(np.full(300, 0.1), calibration) == []
     assert changes(np.full(300, 0.3), calibration) == [True]
     assert changes(np.full(300, 0.01), calibration) == [True]

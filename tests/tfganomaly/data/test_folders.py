@@ -226,7 +226,7 @@ def test_blocks_file_keeps_photographs_of_one_part_together(tmp_path: Path, writ
 def test_blocks_file_that_is_not_understood_is_a_warning(tmp_path: Path, write_images: WriteImages):
     write_images(tmp_path, 20)
     (tmp_path / "blocks.csv").write_text("name;group\npart0.png;1\n")
-    dataset = open_folder(tmp_path)
+    dataset = open_folder(tmp_path, validation_fraction=0.1)
     assert dataset.warnings == ("blocks.csv is not used (no column 'file'); expected the columns 'file' and 'block'.",)
     assert len(dataset.validation) == 2
 

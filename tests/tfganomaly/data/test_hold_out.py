@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from tfganomaly.data.hold_out import hold_out_blocks, hold_out_runs
+from tfganomaly.data.hold_out import held_back_count, hold_out_blocks, hold_out_runs
 from tfganomaly.errors import DataError
 
 
@@ -42,6 +42,12 @@ def test_at_least_two_images_are_held_back_and_one_is_kept():
     assert (len(kept), len(held_back)) == (1, 2)
     kept, held_back = hold_out_runs(range(5), 0.99, seed=0)
     assert (len(kept), len(held_back)) == (1, 4)
+
+
+def test_of_few_images_more_than_a_tenth_is_held_back_unless_a_fraction_is_given():
+    usual = {count: held_back_count(count, None) for count in (3, 6, 30, 60, 100, 200, 500)}
+    assert usual == {3: 2, 6: 2, 30: 10, 60: 20, 100: 20, 200: 20, 500: 50}
+    assert held_back_count(30, 0.1) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -95,7 +95,7 @@ from tfganomaly.data.items import fingerprint
 from tfganomaly.data.loading import load_images
 from tfganomaly.data.sources import open_dataset
 for source, archive in (({str(layout_folder)!r}, None), ("fashion-mnist:bag", Path({str(idx_folder)!r}))):
-    dataset = open_dataset(source, archive=archive)
+    dataset = open_dataset(source, archive=archive, validation_fraction=0.1)
     print(len(load_images(dataset.train, Preprocessing(8, 8, 1)).pixels), len(fingerprint(dataset.train)))
 print(sorted({{"tensorflow", "keras", "sklearn", "ai_edge_litert"}} & set(sys.modules)))
 """

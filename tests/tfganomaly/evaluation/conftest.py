@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from edge_runtime.calibration import calibrate, measure_map_range
+from edge_runtime.calibrating import calibrate, measure_map_range
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem, InspectionDataset
@@ -47,7 +47,7 @@ class BlurScorer:
 
     def calibrated_on(self, items, false_alarm_rate=0.1):
         good = score_items(self, items)
-        self.calibration = calibrate(good.scores, measure_map_range(good.maps), false_alarm_rate)
+        self.calibration = calibrate(good.scores, measure_map_range(good.maps, false_alarm_rate), false_alarm_rate)
         self.threshold = self.calibration.threshold
         return self
 

@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from edge_runtime.errors import OutputError
+from edge_runtime.outline import FOUND_COLOUR, TRUE_COLOUR
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.evaluate import evaluate
-from tfganomaly.evaluation.gallery import choose_images, draw_contour
+from tfganomaly.evaluation.gallery import build_gallery, choose_images, choose_images_by_defect
 from tfganomaly.evaluation.report import render_report, write_report
 from tfganomaly.evaluation.report_text import headline_tiles
 
@@ -156,15 +156,6 @@ def test_galleries_show_the_closest_calls_when_nothing_went_wrong(result):
     assert titles == ["Defects missed", "False alarms"]
 
 
-def test_the_contour_lies_around_the_defect_and_leaves_it_visible():
-    mask = np.zeros((20, 20), bool)
-    mask[8:12, 8:12] = True
-    drawn = np.asarray(draw_contour(Image.new("RGB", (20, 20), (100, 100, 100)), mask))
-    assert (drawn[mask] == 100).all()
-    assert tuple(drawn[6, 9]) == (0, 229, 255)
-    assert (drawn[0] == 100).all()
-
-
 def test_tiny_colour_arrays_are_drawn(make_scorer):
     generator = np.random.default_rng(0)
     items = tuple(
@@ -183,3 +174,50 @@ def test_a_report_that_cannot_be_written_is_one_clear_error(result, scorer, tmp_
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="Cannot write"):
         write_report(tmp_path / "file", result, scorer)
+
+
+def test_the_scores_stand_side_by_side_with_the_deciding_one_first(result, scorer):
+    text = Page(render_report(result, scorer)).text
+    assert "Scores side by side" in text
+    assert text.index("Reconstruction L1 decides") < text.index("Latent L2")
+    assert f"{result.score_aurocs['latent_l1']:.3f}" in text
+    only_one = replace(result, score_aurocs={"reconstruction_l1": result.image_auroc})
+    assert "Scores side by side" not in Page(render_report(only_one, scorer)).text
+    summed = replace(result, deciding_score="latent_l2 + 0.5 reconstruction_l1")
+    assert "Latent L2 + 0.5 reconstruction L1 decides" in Page(render_report(summed, scorer)).text
+
+
+def test_each_type_of_defect_shows_its_clearest_and_its_faintest_images(result, scorer):
+    choices = {choice.title: choice for choice in choose_images_by_defect(result, 2)}
+    assert list(choices) == ["dot", "line"]
+    scores = sorted((image.score for image in result.images if image.item.defect == "dot"), reverse=True)
+    assert [image.score for image in choices["dot"].images] == scores[:2] + scores[-2:]
+    found = 8 - result.defects["dot"].misses
+    assert choices["dot"].explanation == f"{found} of 8 found; the 2 with the highest and the 2 with the lowest scores."
+    few = choose_images_by_defect(result, 50)
+    assert [len(choice.images) for choice in few] == [8, 6]  # each once
+    assert "Pictures by type of defect" in Page(render_report(result, scorer)).text
+    one_type = replace(result, defects={"dot": result.defects["dot"]})
+    assert choose_images_by_defect(one_type, 2) == []
+    assert "Pictures by type of defect" not in Page(render_report(one_type, scorer)).text
+
+
+def test_the_report_says_what_the_threshold_promises(result, scorer):
+    text = Page(render_report(result, scorer)).text
+    assert scorer.calibration.promise in text
+    assert "set by hand" in Page(render_report(replace(result, threshold=9.0), scorer)).text
+
+
+def test_map_and_mask_are_outlined_in_colours_of_their_own(result, scorer, monkeypatch):
+    colours = []
+
+    def remember(picture, region, colour=FOUND_COLOUR):
+        assert region.shape == (picture.height, picture.width)
+        colours.append(colour)
+        return picture
+
+    monkeypatch.setattr("tfganomaly.evaluation.gallery.draw_outline", remember)
+    monkeypatch.setattr("edge_runtime.heatmap.draw_outline", remember)
+    found = [choice for choice in choose_images(result, 1) if choice.title == "Defects found"]
+    build_gallery(found, result, scorer)
+    assert colours == [FOUND_COLOUR, TRUE_COLOUR]

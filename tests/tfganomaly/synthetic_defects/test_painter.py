@@ -4,7 +4,13 @@ import pytest
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
 from tfganomaly.synthetic_defects import fills, shapes
-from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, USUAL_SHARES, DefectKind, DefectPainter
+from tfganomaly.synthetic_defects.painter import (
+    SELECTION_KINDS,
+    TRAINING_KINDS,
+    USUAL_SHARES,
+    DefectKind,
+    DefectPainter,
+)
 
 SIDE = 64
 ALL_KINDS = {**TRAINING_KINDS, **SELECTION_KINDS}
@@ -42,7 +48,10 @@ def test_the_same_generator_paints_the_same():
 
 
 def test_strength_reaches_from_barely_visible_to_plain():
-    painter, rng = DefectPainter({"spot": DefectKind((shapes.blob,), {fills.tone_step: 1.0})}), np.random.default_rng(0)
+    painter, rng = (
+        DefectPainter({"spot": DefectKind((shapes.blob,), ((fills.tone_step, 1.0),))}),
+        np.random.default_rng(0),
+    )
     image = good_image()
     strongest = [float(np.abs(painter.paint(image, image, rng) - image).max()) for _ in range(200)]
     assert min(strongest) < 0.2
@@ -51,8 +60,8 @@ def test_strength_reaches_from_barely_visible_to_plain():
 
 def test_a_kind_is_drawn_as_often_as_its_share_says():
     kinds = {
-        "bright": DefectKind((shapes.blob,), {lambda rng, image, other, alpha: image + 1: 1.0}),
-        "dark": DefectKind((shapes.blob,), {lambda rng, image, other, alpha: image - 1: 1.0}),
+        "bright": DefectKind((shapes.blob,), ((lambda rng, image, other, alpha: image + 1, 1.0),)),
+        "dark": DefectKind((shapes.blob,), ((lambda rng, image, other, alpha: image - 1, 1.0),)),
     }
     painter, rng = DefectPainter(kinds, {"bright": 0.9, "dark": 0.1}), np.random.default_rng(0)
     image = good_image()
@@ -62,8 +71,8 @@ def test_a_kind_is_drawn_as_often_as_its_share_says():
 
 def test_the_epoch_is_chosen_by_kinds_that_training_never_paints():
     assert not TRAINING_KINDS.keys() & SELECTION_KINDS.keys()
-    selection_fills = {fill for kind in SELECTION_KINDS.values() for fill in kind.fills}
-    training_fills = {fill for kind in TRAINING_KINDS.values() for fill in kind.fills}
+    selection_fills = {fill for kind in SELECTION_KINDS.values() for fill, _ in kind.fills}
+    training_fills = {fill for kind in TRAINING_KINDS.values() for fill, _ in kind.fills}
     assert {fills.twisted, fills.weave, fills.smeared} <= selection_fills - training_fills
 
 

@@ -32,9 +32,7 @@ def test_an_unpainted_pair_is_the_same_image_twice_and_all_good(pixels):
 
 
 def test_as_photographed_is_the_image_that_a_device_sees(pixels):
-    pair = make_pair(
-        pixels, pixels, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True
-    )
+    pair = make_pair(pixels, pixels, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True)
     np.testing.assert_allclose(pair.clean, pixels / 127.5 - 1, atol=0.03)
 
 

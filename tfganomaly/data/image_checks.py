@@ -1,0 +1,135 @@
+"""Tells what is odd about images that can all be read: shapes, sizes, copies, blank pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_runtime.preprocessing import Preprocessing
+from tfganomaly.data.items import ImageItem
+from tfganomaly.data.loading import LoadedImages
+from tfganomaly.data.masks import upright_size
+
+MOST_ENLARGED = 1.5
+"""Images that are enlarged by more than this in both directions lack detail that the model could see."""
+
+MOST_DIFFERENT_SHAPES = 1.5
+"""The widest image's aspect ratio over the narrowest one's, from which on a person should hear of it."""
+
+FEW_TRAINING_IMAGES = 100
+
+FEWEST_COPIES = 0.05
+"""From this share of exact copies on they are said."""
+
+
+def check_images(train: LoadedImages, validation: LoadedImages, preprocessing: Preprocessing) -> list[str]:
+    """Look at good images for what makes a training worth less than it looks, and stops nothing.
+
+    Args:
+        train: The images to train on, at least one.
+        validation: The held-back ones.
+        preprocessing: The model's.
+
+    Returns:
+        One sentence for each oddity; none for usual images.
+    """
+    items = (*train.items, *validation.items)
+    return [
+        *_check_number(train),
+        *_check_shapes(items, preprocessing),
+        *_check_copies(train, validation),
+        *_check_blank(train, validation),
+    ]
+
+
+def _check_number(train: LoadedImages) -> list[str]:
+    if len(train.items) >= FEW_TRAINING_IMAGES:
+        return []
+    return [
+        f"Only {len(train.items)} images to train on: expect plain defects to be found and faint ones to drown in the "
+        "ordinary differences between good parts. Some hundred images make a better model."
+    ]
+
+
+def _check_shapes(items: Sequence[ImageItem], preprocessing: Preprocessing) -> list[str]:
+    sized = [(item.name, size) for item in items if (size := _size(item)) is not None]
+    if not sized:
+        return []
+    found = []
+    target = f"{preprocessing.width} x {preprocessing.height}"
+    small = [
+        (name, size)
+        for name, size in sized
+        if min(preprocessing.width / size[0], preprocessing.height / size[1]) > MOST_ENLARGED
+    ]
+    if small:
+        name, (width, height) = min(small, key=lambda entry: entry[1])
+        found.append(
+            f"{len(small)} of {len(sized)} images are much smaller than the model's {target} pixels, such as '{name}' "
+            f"with {width} x {height}: they are enlarged, which adds no detail. A smaller --image-size does as well."
+        )
+    narrowest = min(sized, key=lambda entry: entry[1][0] / entry[1][1])[1]
+    widest = max(sized, key=lambda entry: entry[1][0] / entry[1][1])[1]
+    difference = (widest[0] * narrowest[1]) / (widest[1] * narrowest[0])
+    consequence = {
+        "stretch": "are stretched to one shape, each in its own way. --resize-rule letterbox keeps their proportions",
+        "crop": "are cut to one shape, so that some lose more than others. --resize-rule letterbox shows them whole",
+    }.get(preprocessing.resize_rule)
+    if consequence and difference > MOST_DIFFERENT_SHAPES:
+        found.append(
+            f"The images have different shapes, from {narrowest[0]} x {narrowest[1]} to {widest[0]} x {widest[1]} "
+            f"pixels, and {consequence}."
+        )
+    return found
+
+
+def _check_copies(train: LoadedImages, validation: LoadedImages) -> list[str]:
+    digests = [_digest(image) for image in train.pixels]
+    num_copies = len(digests) - len(set(digests))
+    if len(digests) > 1 and num_copies == len(digests) - 1:
+        return [
+            f"All {len(digests)} training images are the same, pixel by pixel. A model cannot learn from them how good "
+            "parts differ, and will call most of them anomalous: photograph different parts."
+        ]
+    found = []
+    if num_copies >= FEWEST_COPIES * len(digests):
+        found.append(
+            f"{num_copies} of {len(digests)} training images are exact copies of others: the model learns from "
+            f"{len(digests) - num_copies} only."
+        )
+    seen = set(digests)
+    num_seen = sum(_digest(image) in seen for image in validation.pixels)
+    if num_seen >= max(1, FEWEST_COPIES * len(validation.pixels)):
+        found.append(
+            f"{num_seen} of {len(validation.pixels)} held-back images are exact copies of training images, so the "
+            "threshold is likely too low. Leave copies out."
+        )
+    return found
+
+
+def _check_blank(train: LoadedImages, validation: LoadedImages) -> list[str]:
+    blank = [
+        item.name
+        for images in (train, validation)
+        for item, image in zip(images.items, images.pixels, strict=True)
+        if (image == image[:1, :1]).all()
+    ]
+    if not blank:
+        return []
+    return [
+        f"{len(blank)} of {len(train.items) + len(validation.items)} images are of one colour all over, such as "
+        f"'{blank[0]}'. Leave them out unless good parts look like this."
+    ]
+
+
+def _size(item: ImageItem) -> tuple[int, int] | None:
+    """Return width and height in pixels; None where the file's header does not say."""
+    if isinstance(item.source, np.ndarray):
+        return item.source.shape[1], item.source.shape[0]
+    return upright_size(item.source)
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()

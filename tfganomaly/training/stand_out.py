@@ -1,0 +1,151 @@
+"""Finds the images of a finished training that do not look like the others: defects among the good ones, mostly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from edge_runtime.atomic_files import atomic_path
+from edge_runtime.calibration import Calibration
+from edge_runtime.contact_sheet import SheetTile, contact_sheet
+from edge_runtime.errors import ImageError
+from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.preprocessing import read_image
+from tfganomaly.data.items import ImageItem
+from tfganomaly.data.loading import LoadedImages
+from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer, score_batch
+from tfganomaly.training.run_folder import RunFolder
+
+SMALLEST_DISTANCE = 7.0
+"""In standard deviations, as the usual half of the images gives them. The highest place of a map is a maximum of many,
+which has a long tail: of 10,000 Gumbel-distributed values 2.5 lie further out, of normally distributed ones none."""
+
+MOST_SHOWN = 24
+TILE_PX = 192
+MOST_NAMED = 5
+SMALLEST_SCORE = 1e-12
+_MAD_OF_A_STANDARD_NORMAL = 0.6745
+
+
+@dataclass(frozen=True)
+class StandOut:
+    """An image that stands out.
+
+    Attributes:
+        item: The image.
+        pixels: uint8 (H, W, C), as the model sees it.
+        times_usual: Its raw score over the median one, or the highest place of its map over the median one, whichever
+            stands out more.
+        is_held_back: Whether it was held back from training, so that it had a part in the threshold.
+    """
+
+    item: ImageItem
+    pixels: np.ndarray
+    times_usual: float
+    is_held_back: bool
+
+
+def report_stand_outs(
+    folder: RunFolder, scorer: Scorer, calibration: Calibration, train: LoadedImages, validation: LoadedImages
+) -> list[str]:
+    """Scores all good images of a run and shows those that stand out on one sheet in its folder.
+
+    Args:
+        folder: The run's; the sheet of an earlier training in it is replaced or, when nothing stands out, removed.
+        scorer: The trained model.
+        calibration: Its calibration, for the heatmaps.
+        train: The images that it was trained on.
+        validation: The held-back ones.
+
+    Returns:
+        The sentence that says which, or nothing when all look alike.
+
+    Raises:
+        OutputError: The sheet cannot be written.
+    """
+    found = find_stand_outs(scorer, train, validation)
+    folder.stand_out_path.unlink(missing_ok=True)
+    if not found:
+        return []
+    sheet = contact_sheet(
+        [_tile(one, scorer, calibration) for one in found[:MOST_SHOWN]],
+        tile_px=TILE_PX,
+        title=f"Good images that stand out: {min(len(found), MOST_SHOWN)} of {len(found)}, the strangest first",
+    )
+    with atomic_path(folder.stand_out_path) as temporary:
+        sheet.save(temporary)
+    named = ", ".join(f"{one.item.name} ({one.times_usual:.1f} times the usual)" for one in found[:MOST_NAMED])
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    num_held_back = sum(one.is_held_back for one in found)
+    lifted = ""
+    if num_held_back:
+        which = "It was" if len(found) == 1 else f"{num_held_back} of them {'was' if num_held_back == 1 else 'were'}"
+        lifted = f" {which} held back and may have lifted the threshold."
+    return [
+        f"{len(found)} of {len(train.items) + len(validation.items)} good images stand out: {named}{more}; look at "
+        f"{folder.stand_out_path}.{lifted} If they show defects, move them out and train again."
+    ]
+
+
+def find_stand_outs(scorer: Scorer, train: LoadedImages, validation: LoadedImages) -> list[StandOut]:
+    """Finds the images whose score, or the highest place of whose map, is far above the usual one.
+
+    Both are looked at because a model that was trained on a defect may give it a usual score and still not draw it.
+    They are skewed, so their logarithms are compared; median and median absolute deviation stay where they are when
+    a few of the images are defects. What was trained on scores lower than what was not, so each of the two groups
+    has a median of its own; their deviation is a common one, because the held-back ones are few.
+
+    Args:
+        scorer: The trained model.
+        train: The images that it was trained on.
+        validation: The held-back ones, at least two.
+
+    Returns:
+        The images further out than `SMALLEST_DISTANCE`, the furthest first.
+    """
+    groups = (train, validation)
+    measures = [np.log(np.maximum(_scores_and_peaks(scorer, images.pixels), SMALLEST_SCORE)) for images in groups]
+    excess = np.concatenate([values - np.median(values, axis=0) for values in measures])  # (N, 2)
+    deviation = np.median(np.abs(excess), axis=0) / _MAD_OF_A_STANDARD_NORMAL
+    usable = deviation > 0  # else more than half of the values are equal, and there is no usual distance
+    distance = np.where(usable, excess / np.where(usable, deviation, 1), 0.0)
+    found = []
+    for row in np.argsort(-distance.max(axis=1)):
+        measure = int(distance[row].argmax())
+        if distance[row, measure] <= SMALLEST_DISTANCE:
+            break
+        images, index = (train, row) if row < len(train.items) else (validation, row - len(train.items))
+        found.append(
+            StandOut(
+                images.items[index],
+                np.array(images.pixels[index]),
+                float(np.exp(excess[row, measure])),
+                images is validation,
+            )
+        )
+    return found
+
+
+def _scores_and_peaks(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
+    """Returns float64 (N, 2): raw score and highest value of the map; only one batch is in memory."""
+    rows = []
+    for start in range(0, len(pixels), BATCH_SIZE):
+        scores, maps = score_batch(scorer, np.asarray(pixels[start : start + BATCH_SIZE]))
+        rows.append(np.stack([scores, maps.max(axis=(1, 2))], axis=1))
+    return np.concatenate(rows).astype(np.float64)
+
+
+def _tile(one: StandOut, scorer: Scorer, calibration: Calibration) -> SheetTile:
+    _, maps = score_batch(scorer, one.pixels[np.newaxis])
+    try:
+        picture = read_image(one.item.source)
+    except ImageError:  # the file has gone since it was read
+        picture = read_image(one.pixels)
+    # A small picture is enlarged first, its pixels kept as squares, so that map and outline get drawn finely.
+    factor = max(1, TILE_PX // max(picture.size))
+    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    drawn = heatmap_overlay(picture, maps[0], scorer.preprocessing, calibration)
+    part = "held back" if one.is_held_back else "trained on"
+    return SheetTile(drawn, one.item.name, f"{one.times_usual:.1f} times the usual, {part}", one.is_held_back)
