@@ -28,6 +28,8 @@ from export.quantization_aware import FineTuningResult, FineTuningSettings, fine
 
 # More would only make the check of each step slower.
 _MOST_CHECK_IMAGES = 256
+_PIXELS_A_STEP = 32 * 64 * 64
+_FEWEST_IMAGES_A_STEP, _MOST_IMAGES_A_STEP = 4, 32
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ def build_model(
             images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)],
             score_rule,
             FineTuningSettings(
-                options.fine_tuning_steps, options.fine_tuning_batch_size, options.learning_rate, options.seed
+                options.fine_tuning_steps,
+                options.fine_tuning_batch_size or _usual_batch_size(graph),
+                options.learning_rate,
+                options.seed,
             ),
             lambda *count: progress("fine-tune", *count),
         )
@@ -121,6 +126,12 @@ def check_all_integer(inspection: FlatbufferInspection) -> None:
             f"The int8 file still has {len(names)} float tensors, such as {', '.join(names[:3])}; expected none. "
             f"A layer has no int8 form; export with --quantization float32, or replace the layer."
         )
+
+
+def _usual_batch_size(graph: LoweredGraph) -> int:
+    """As many images as hold the pixels of 32 of 64 x 64: a large image has many windows, each of which teaches."""
+    height, width, _ = graph.input_shape
+    return int(np.clip(_PIXELS_A_STEP // (height * width), _FEWEST_IMAGES_A_STEP, _MOST_IMAGES_A_STEP))
 
 
 def _draw_images(pixels: np.ndarray, options: ExportOptions) -> np.ndarray:

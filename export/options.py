@@ -36,7 +36,13 @@ class ExportOptions:
     fine_tuning_steps: int = option(
         400, "Steps of quantization-aware fine-tuning; 0 only calibrates.", minimum=0, maximum=100_000
     )
-    fine_tuning_batch_size: int = option(32, "Images a step of fine-tuning.", minimum=2, maximum=1024)
+    fine_tuning_batch_size: int | None = option(
+        None,
+        "Images a step of fine-tuning; when not given 32 of 64 x 64 pixels or less, and fewer of larger ones.",
+        minimum=2,
+        maximum=1024,
+        value_type=int,
+    )
     learning_rate: float = option(3e-5, "Adam's first step size of fine-tuning.", minimum=0, maximum=1)
     parity_images: int = option(
         1000, "Test images, drawn with the seed, on which run and artefact are compared.", minimum=2

@@ -143,3 +143,40 @@ def test_the_source_window_has_the_models_shape_and_the_pictures_centre(
         inside = left >= -1e-6 and top >= -1e-6
         around = left <= 1e-6 and top <= 1e-6
         assert inside if rule == "crop" else around
+
+
+def normalised(pixels: np.ndarray) -> np.ndarray:
+    height, width, channels = pixels.shape
+    return prepare_image(pixels, Preprocessing(height, width, channels, contrast_rule="normalised"))
+
+
+def test_normalised_contrast_does_not_depend_on_lamp_and_exposure() -> None:
+    scene = np.random.default_rng(0).normal(0, 1, (64, 64, 1))
+    bright, dark = (np.clip(level + spread * scene, 0, 255).astype(np.uint8) for level, spread in ((150, 24), (60, 12)))
+    ours, theirs = normalised(bright).astype(int), normalised(dark).astype(int)
+    assert ours.mean() == pytest.approx(127.5, abs=2)
+    assert ours.std() == pytest.approx(51, abs=2)
+    assert np.abs(ours - theirs).mean() < 4  # what rounding to grey levels loses
+
+
+def test_a_faint_picture_is_not_stretched_to_noise() -> None:
+    faint = (100 + np.random.default_rng(0).integers(0, 2, (32, 32, 1))).astype(np.uint8)
+    assert normalised(faint).std() == pytest.approx(51 * 0.5 / 8, rel=0.2)
+    assert set(np.unique(normalised(np.full((32, 32, 1), 7, np.uint8)))) <= {127, 128}
+
+
+def test_colours_keep_their_relation() -> None:
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[..., 0], picture[:16, :, 1] = 90, 120
+    result = normalised(picture)
+    assert (result[..., 0] > result[..., 2]).all()
+    assert (result[:16, :, 1] > result[:16, :, 0]).all()
+
+
+def test_the_contrast_rule_survives_json_and_older_files_have_none() -> None:
+    rule = Preprocessing(64, 32, 1, "letterbox", "normalised")
+    assert Preprocessing.from_dict(rule.to_dict()) == rule
+    older = {name: value for name, value in rule.to_dict().items() if name != "contrast_rule"}
+    assert Preprocessing.from_dict(older).contrast_rule == "as_is"
+    with pytest.raises(MetadataError, match="contrast rule"):
+        Preprocessing(64, 32, 1, "letterbox", "vivid")

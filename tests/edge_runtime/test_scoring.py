@@ -107,9 +107,9 @@ def test_a_plain_difference_stays_plain_up_to_the_border() -> None:
 
 
 def test_the_latent_map_places_windows_where_they_look() -> None:
-    # 128 pixels and 13 windows: each is 32 pixels wide and 8 after the one before.
+    # 128 pixels and 16 windows: they stand side by side, 8 pixels each.
     inputs = np.zeros((1, 128, 128, 1), np.float32)
-    latent = np.zeros((1, 13, 13, 4), np.float32)
+    latent = np.zeros((1, 16, 16, 4), np.float32)
     reconstructed = latent.copy()
     reconstructed[0, 2, 7] = 1.0
     rule = ScoreRule(map_source="latent", pooling="max")
@@ -117,10 +117,20 @@ def test_the_latent_map_places_windows_where_they_look() -> None:
     anomaly_map = anomaly_maps(rule, inputs, outputs)[0]
     assert anomaly_map.shape == (128, 128)
     rows, columns = np.nonzero(anomaly_map == anomaly_map.max())
-    assert (rows + 0.5).mean() == pytest.approx(2 * 8 + 16)
-    assert (columns + 0.5).mean() == pytest.approx(7 * 8 + 16)
+    assert (rows + 0.5).mean() == pytest.approx(2 * 8 + 4)
+    assert (columns + 0.5).mean() == pytest.approx(7 * 8 + 4)
     assert anomaly_scores(rule, inputs, outputs).tolist() == [1.0]
     assert anomaly_map.max() <= 1
+
+
+def test_top_pooling_is_the_mean_of_the_largest_hundredth_of_the_windows() -> None:
+    inputs = np.zeros((1, 160, 160, 1), np.float32)
+    latent = np.zeros((1, 20, 20, 2), np.float32)
+    latent[0].reshape(400, 2)[[7, 60, 130, 399, 200]] = [[1], [2], [3], [4], [0.5]]
+    outputs = ModelOutputs(latent, np.zeros_like(latent))
+    assert anomaly_scores(ScoreRule(pooling="top"), inputs, outputs).tolist() == [(1 + 4 + 9 + 16) / 4]
+    few = ModelOutputs(latent[:, :3, :3], np.zeros((1, 3, 3, 2), np.float32))  # of nine windows one
+    assert anomaly_scores(ScoreRule(pooling="top"), inputs, few).tolist() == [0.0]
 
 
 def test_one_window_gives_a_plain_latent_map() -> None:

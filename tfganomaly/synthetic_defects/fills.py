@@ -81,7 +81,7 @@ def weave(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     angle, period_px = rng.uniform(0, np.pi), side * rng.uniform(0.015, 0.05)
     waves: np.ndarray = np.sin((columns * np.cos(angle) + rows * np.sin(angle)) * (2 * np.pi / period_px))
-    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * np.float32(1) * waves[:, :, np.newaxis]
+    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * waves[:, :, np.newaxis].astype(np.float32)
 
 
 def smeared(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -99,7 +99,8 @@ def _tone(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def _tint(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if image.shape[2] == 1:
         return np.zeros(1, np.float32)
-    return rng.normal(0, 0.25, image.shape[2]).astype(np.float32) * np.float32(rng.random() < 0.5)
+    tint = np.asarray(rng.normal(0, 0.25, image.shape[2]), np.float32)
+    return tint * np.float32(rng.random() < 0.5)
 
 
 def _moved(rng: np.random.Generator, image: np.ndarray, least_px: int) -> np.ndarray:

@@ -99,6 +99,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, 
 def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finished, good_folder, tmp_path):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items() if name != "xla"]
     command = [sys.executable, "-m", "tfganomaly", "train", str(good_folder), "--run", str(tmp_path / "killed")]
+    command += ["--recipe=paper"]
     history = tmp_path / "killed" / "history.jsonl"
     root = Path(__file__).resolve().parents[3]
     process = subprocess.Popen([*command, *options, "--no-xla"], cwd=root, stderr=subprocess.PIPE)

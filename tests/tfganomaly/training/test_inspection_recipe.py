@@ -1,0 +1,62 @@
+"""The default recipe through the whole training, on images small enough for a test."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the train extra is not installed")
+
+from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.run import load_run
+from tfganomaly.training.run_folder import RunFolder
+from tfganomaly.training.trainer import train
+
+SMALL = {
+    "image_size": 64,
+    "generator_width": 4,
+    "latent_size": 8,
+    "epochs": 3,
+    "steps_per_epoch": 4,
+    "batch_size": 4,
+    "validation_fraction": 0.2,
+}
+
+
+class StopAfterFirstEpoch(TrainingObserver):
+    def training(self, progress):
+        if progress.epoch_done:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def finished(good_folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "parts"
+    return path, train(str(good_folder), path, given_options=SMALL)
+
+
+def test_it_is_the_default_and_judges_by_the_worst_windows(finished):
+    run = load_run(finished[0])
+    assert (run.config.training.recipe, run.config.training.model) == ("inspection", "window_ganomaly")
+    assert (run.score_rule.pooling, run.score_rule.map_source) == ("top", "latent")
+    assert (run.preprocessing.resize_rule, run.preprocessing.contrast_rule) == ("letterbox", "normalised")
+    assert run.calibration.score_max > 0
+
+
+def test_each_epoch_is_measured_on_defects_of_kinds_never_painted(finished):
+    history = RunFolder(finished[0]).read_history()
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert all(0 <= epoch["val_missed_ranking"] <= 1 for epoch in history)
+
+
+def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(finished, good_folder, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(str(good_folder), tmp_path / "stopped", given_options=SMALL, observer=StopAfterFirstEpoch())
+    assert train(str(good_folder), tmp_path / "stopped", resume=True).epochs == 3
+    expected, resumed = load_run(finished[0]), load_run(tmp_path / "stopped")
+    for ours, theirs in zip(expected.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert resumed.calibration == expected.calibration
+
+
+def test_the_best_epoch_is_kept_when_asked_for(good_folder, tmp_path):
+    train(str(good_folder), tmp_path / "best", given_options={**SMALL, "early_stop_patience": 3})
+    assert (tmp_path / "best" / "checkpoint" / "best.weights.h5").is_file()
