@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.option_declaration import check_options, option
-from edge_runtime.preprocessing import CONTRAST_RULES, RESIZE_RULES
 from tfganomaly.errors import OptionError
 
 SMALLEST_IMAGE_SIZE_PX = 32
@@ -76,12 +75,12 @@ class TrainingOptions:
         "stretch",
         "How an image becomes square: stretch it, letterbox (keep the aspect ratio, fill the border) or crop "
         "(shorter side to size, then the centre, as the paper's authors do).",
-        choices=RESIZE_RULES,
+        choices=("stretch", "letterbox", "crop"),
     )
     contrast_rule: str = option(
         "as_is",
         "normalised brings every image to the same mean and spread, so that lamp and exposure do not count.",
-        choices=CONTRAST_RULES,
+        choices=("as_is", "normalised"),
     )
     validation_fraction: float | None = option(
         None,

@@ -61,3 +61,12 @@ def test_each_model_name_has_a_class():
     from tfganomaly.models.registry import MODEL_CLASSES
 
     assert set(MODEL_NAMES) == set(MODEL_CLASSES)
+
+
+def test_the_rules_on_offer_are_those_that_preprocessing_knows():
+    # Written out in the options, because --help must not wait for numpy.
+    from edge_runtime.preprocessing import CONTRAST_RULES, RESIZE_RULES
+
+    offered = {field.name: field.metadata["choices"] for field in dataclasses.fields(TrainingOptions)}
+    assert offered["resize_rule"] == RESIZE_RULES
+    assert offered["contrast_rule"] == CONTRAST_RULES

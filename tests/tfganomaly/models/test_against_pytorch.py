@@ -87,7 +87,7 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
     Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its
     sign, and with it the weight, is chance: a few weights in a million. The next test takes that away.
     """
-    model, reference = both(options, xla=xla, steps=40)
+    model, reference = both(options, xla=xla)
     images = random_images(options)
     before = {name: value.copy() for name, value, _ in all_weights(model, reference)}
     losses = model.train_on_batch(images, return_dict=True)
