@@ -4,12 +4,12 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="the train extra is not installed")
 keras = pytest.importorskip("keras", reason="the train extra is not installed")
 
-from edge_runtime.scoring import ModelOutputs, anomaly_scores
-from tfganomaly.errors import OptionError
-from tfganomaly.models import window_losses
-from tfganomaly.models.window_ganomaly import WindowGanomaly, _top_mean
-from tfganomaly.models.window_networks import WINDOW_STRIDE_PX
-from tfganomaly.options import ModelOptions, resolve_options
+from edge_runtime.scoring import ModelOutputs, anomaly_scores  # noqa: E402
+from tfganomaly.errors import OptionError  # noqa: E402
+from tfganomaly.models import window_losses  # noqa: E402
+from tfganomaly.models.window_ganomaly import WindowGanomaly, _top_mean  # noqa: E402
+from tfganomaly.models.window_networks import WINDOW_STRIDE_PX  # noqa: E402
+from tfganomaly.options import ModelOptions, resolve_options  # noqa: E402
 
 
 def tiny(size=64, channels=1):
