@@ -85,8 +85,8 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
     """In float32, as the training runs.
 
     Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its
-    sign, and with it the weight, is chance: a few weights in a million, and on some processors one of a small kernel,
-    which alone is more than a hundredth of that kernel's step. The next test takes that away.
+    sign, and with it the weight, is chance: a few weights in a million, on some processors one in a thousand of a
+    small kernel. They are counted and set aside. The next test takes that away.
     """
     model, reference = both(options, xla=xla)
     images = random_images(options)
@@ -97,8 +97,9 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
     for name, ours, theirs in all_weights(model, reference):
         moved = np.linalg.norm(theirs - before[name])
         assert moved > 0, name
-        one_turned_weight = 2.1 * LEARNING_RATE
-        assert np.linalg.norm(ours - theirs) < max(0.01 * moved, one_turned_weight), name
+        has_turned = np.abs(ours - theirs) > LEARNING_RATE
+        assert has_turned.mean() < 2e-3, name
+        assert np.linalg.norm((ours - theirs)[~has_turned]) < 0.01 * moved, name
         differences.append(np.abs(ours - theirs).ravel())
     flat = np.concatenate(differences)
     assert np.mean(flat > 1e-4 * LEARNING_RATE) < 1e-3
