@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from PIL import Image
 
-from edge_runtime.detector import Timings
+from edge_runtime.detection import Timings
 from edge_runtime.sinks.sink import Evidence
 from edge_runtime.watching.events import (
     AlarmChanged,
