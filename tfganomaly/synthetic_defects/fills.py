@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from tfganomaly.synthetic_defects.shapes import smooth_noise
+from tfganomaly.synthetic_defects.shapes import log_uniform, smooth_noise
 
 Fill = Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Called as `fill(rng, image, other_image, alpha)`; returns float32 (H, W, C)."""
@@ -61,7 +61,7 @@ def blurred(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alph
 def grain(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The image with a grain that it did not have: rough, dusty."""
     noise = smooth_noise(rng, int(image.shape[0] / rng.uniform(1.5, 8)), image.shape[0])
-    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * noise[:, :, np.newaxis]
+    return image + np.float32(log_uniform(rng, 0.15, 0.8)) * noise[:, :, np.newaxis]
 
 
 def twisted(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def weave(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     angle, period_px = rng.uniform(0, np.pi), side * rng.uniform(0.015, 0.05)
     waves: np.ndarray = np.sin((columns * np.cos(angle) + rows * np.sin(angle)) * (2 * np.pi / period_px))
-    return image + np.float32(_log_uniform(rng, 0.15, 0.8)) * waves[:, :, np.newaxis].astype(np.float32)
+    return image + np.float32(log_uniform(rng, 0.15, 0.8)) * waves[:, :, np.newaxis].astype(np.float32)
 
 
 def smeared(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def smeared(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alph
 def _tone(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """A step of brightness and, of colour images, a little of colour: float32 (C,)."""
     sign = -1 if rng.random() < _DARKER_SHARE else 1
-    return np.float32(sign * _log_uniform(rng, _FAINTEST_STEP, _PLAINEST_STEP)) + _tint(rng, image)
+    return np.float32(sign * log_uniform(rng, _FAINTEST_STEP, _PLAINEST_STEP)) + _tint(rng, image)
 
 
 def _tint(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -106,7 +106,3 @@ def _tint(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def _moved(rng: np.random.Generator, image: np.ndarray, least_px: int) -> np.ndarray:
     side = image.shape[0]
     return np.roll(image, tuple(rng.integers(least_px, side - least_px, 2)), (0, 1))
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -50,7 +50,7 @@ def dots(rng: np.random.Generator, side_px: int) -> np.ndarray:
     centre, spread = rng.uniform(0, side, 2), side * rng.uniform(0.02, 0.2)
     for _ in range(rng.integers(1, 13)):
         x, y = rng.normal(centre, spread)
-        radius = side * _log_uniform(rng, 0.003, 0.018)
+        radius = side * log_uniform(rng, 0.003, 0.018)
         drawing.ellipse(_box(x, y, radius, radius * rng.uniform(0.5, 1)), fill=255)
     return _alpha(picture, rng.choice([0.0, 0.5, 1.0]))
 
@@ -87,7 +87,7 @@ def cut_off_part(rng: np.random.Generator, side_px: int) -> np.ndarray:
     for _ in range(rng.integers(1, 5)):
         is_askew = rng.random() < 0.5
         angle = rng.uniform(0, 2 * np.pi) if is_askew else rng.integers(4) * np.pi / 2 + rng.normal(0, 0.08)
-        offset_px = side_px * _log_uniform(rng, 0.02, 0.4)
+        offset_px = side_px * log_uniform(rng, 0.02, 0.4)
         distance_px = (columns - centre_x) * np.cos(angle) + (rows - centre_y) * np.sin(angle)
         alpha = np.minimum(alpha, np.clip((offset_px - distance_px + waviness) / softness_px + 0.5, 0, 1))
     return (1 - alpha if alpha.mean() > _LARGEST_SHARE else alpha).astype(np.float32)
@@ -98,7 +98,7 @@ def border_piece(rng: np.random.Generator, side_px: int) -> np.ndarray:
     picture, drawing = _canvas(side_px)
     side = picture.width
     corners = int(rng.integers(5, 20))
-    length, depth = side * rng.uniform(0.08, 0.7), side * _log_uniform(rng, 0.02, 0.2)
+    length, depth = side * rng.uniform(0.08, 0.7), side * log_uniform(rng, 0.02, 0.2)
     along = rng.uniform(-length / 2, side - length / 2) + np.linspace(0, length, corners)
     profile = np.sin(np.linspace(0, np.pi, corners)) ** rng.uniform(0.3, 1.5)
     inwards = np.maximum(0, depth * profile * (1 + 0.3 * rng.standard_normal(corners)))
@@ -131,12 +131,12 @@ def _lines(rng: np.random.Generator, side_px: int, turns: Callable[[int], np.nda
     picture, drawing = _canvas(side_px)
     side = picture.width
     for _ in range(1 if rng.random() < 0.6 else rng.integers(2, 4)):
-        length = side * _log_uniform(rng, 0.06, 0.9)
+        length = side * log_uniform(rng, 0.06, 0.9)
         steps = max(3, int(length / (side * rng.uniform(0.012, 0.04))))
         angles = rng.uniform(0, 2 * np.pi) + np.cumsum(turns(steps))
         path = np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0) * length / steps
         points = [tuple(point) for point in rng.uniform(0, side, 2) + path - path.mean(axis=0)]
-        width = side * _log_uniform(rng, 0.003, 0.016)
+        width = side * log_uniform(rng, 0.003, 0.016)
         widths = np.maximum(1, np.rint(width * (1 + 0.35 * rng.standard_normal(steps)))).astype(int)
         for start, end, segment_width in zip(points, points[1:], widths, strict=False):
             drawing.line([start, end], fill=255, width=int(segment_width))
@@ -157,7 +157,7 @@ def _alpha(picture: Image.Image, blur_px: float) -> np.ndarray:
 def _ellipse_field(rng: np.random.Generator, side_px: int, smallest: float, largest: float) -> np.ndarray:
     """Squared distance from a random centre in units of a random ellipse, whose edge is at 1: float32 (H, W)."""
     rows, columns = np.mgrid[:side_px, :side_px].astype(np.float32)
-    along_px = side_px * _log_uniform(rng, smallest, largest)
+    along_px = side_px * log_uniform(rng, smallest, largest)
     across_px = along_px * rng.uniform(0.35, 1)
     x, y = rng.uniform(0, side_px, 2)
     angle = rng.uniform(0, np.pi)
@@ -170,5 +170,6 @@ def _box(x: float, y: float, half_width: float, half_height: float) -> tuple[flo
     return (float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height))
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number from `low` to `high`, both above 0, as likely to be in one octave as in any other."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

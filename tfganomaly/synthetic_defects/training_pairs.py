@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from edge_runtime.preprocessing import NORMALISED_SPREAD
+from edge_runtime.preprocessing import NORMALISED_SPREAD, scale_pixels
 from tfganomaly.synthetic_defects.painter import DefectPainter
 
 GOOD_WINDOW, DAMAGED_WINDOW, UNCERTAIN_WINDOW = 0, 1, -1
@@ -57,10 +57,10 @@ def make_pair(
         most_defects: One to so many are painted.
         is_as_photographed: Leaves the harmless changes out.
     """
-    good = _scaled(pixels) if is_as_photographed else harmlessly_changed(pixels, rng)
+    good = scale_pixels(pixels) if is_as_photographed else harmlessly_changed(pixels, rng)
     painted = good
     if painter is not None:
-        painted = painter.paint_several(good, _scaled(other_pixels), rng, most_defects)
+        painted = painter.paint_several(good, scale_pixels(other_pixels), rng, most_defects)
     mean, gain = _restretch(good, painted)
     clean = np.clip((good - mean) * gain, -1, 1)
     damaged = np.clip((painted - mean) * gain, -1, 1)
@@ -77,7 +77,7 @@ def harmlessly_changed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarr
     Returns:
         float32 (S, S, C), of usual contrast, not clipped.
     """
-    image = _scaled(pixels)
+    image = scale_pixels(pixels)
     side = image.shape[0]
     if rng.random() < 0.7:
         reach_px = max(1, int(side * _SHIFT_SHARE))
@@ -139,7 +139,3 @@ def _restretch(good: np.ndarray, painted: np.ndarray) -> tuple[np.float32, np.fl
     largest_gain = 1.0 if is_faint else _LARGEST_RESTRETCH
     gain = min(NORMALISED_SPREAD / max(float(painted.std()), 1e-6), largest_gain)
     return np.float32(painted.mean()), np.float32(gain)
-
-
-def _scaled(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
