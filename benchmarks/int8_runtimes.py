@@ -161,8 +161,17 @@ def _channels_last(output: np.ndarray) -> np.ndarray:
 
 def _load_litert(path: Path, threads: int) -> Run:
     from edge_runtime.interpreter import load_backend
+    from edge_runtime.preprocessing import unscale_pixels
+    from edge_runtime.quantization import dequantize
 
-    return load_backend(path.read_bytes(), threads).run
+    backend = load_backend(path.read_bytes(), threads)
+
+    def run(image: np.ndarray) -> list[np.ndarray]:
+        """From float32 to float32, as the others are asked; a device saves the way there, its pixels are uint8."""
+        outputs = backend.run(unscale_pixels(image))
+        return [dequantize(output, of) for output, of in zip(outputs, backend.output_details, strict=True)]
+
+    return run
 
 
 def _load_onnxruntime(path: Path, threads: int) -> Run:
