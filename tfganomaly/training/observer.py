@@ -95,13 +95,16 @@ class ConsoleObserver(BarsOnConsole):
 
 
 def epoch_line(progress: TrainingProgress) -> str:
-    """One line about a finished epoch, its losses in the paper's order."""
+    """One line about a finished epoch: its losses, the paper's in its order, and what held-back images say."""
     losses = progress.losses
-    names = ("adversarial", "contextual", "latent", "discriminator")
-    shown = "  ".join(f"{name} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses)
-    held_back = losses.get("val_generator_loss")
+    names = ("adversarial", "contextual", "latent", "discriminator", "good_window", "damaged_window")
+    shown = "  ".join(
+        f"{name.replace('_', ' ')} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses
+    )
+    held_back, missed = losses.get("val_generator_loss"), losses.get("val_missed_ranking")
     return (
         f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}"
         + (f"  | held-back good images {held_back:.4f}" if held_back is not None else "")
+        + (f"  | painted defects ranked wrongly {missed:.0%}" if missed is not None else "")
         + f"  | {progress.images_per_second:.0f} images/s"
     )

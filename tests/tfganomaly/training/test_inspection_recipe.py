@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
-from tfganomaly.training.observer import TrainingObserver
+from tfganomaly.training.callbacks import TrainingProgress
+from tfganomaly.training.observer import TrainingObserver, epoch_line
 from tfganomaly.training.run import load_run
 from tfganomaly.training.run_folder import RunFolder
 from tfganomaly.training.trainer import train
@@ -60,3 +61,10 @@ def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(
 def test_the_best_epoch_is_kept_when_asked_for(good_folder, tmp_path):
     train(str(good_folder), tmp_path / "best", given_options={**SMALL, "early_stop_patience": 3})
     assert (tmp_path / "best" / "checkpoint" / "best.weights.h5").is_file()
+
+
+def test_the_line_of_an_epoch_says_how_many_painted_defects_are_missed():
+    losses = {"good_window_loss": 0.5, "damaged_window_loss": 0.25, "val_missed_ranking": 0.123}
+    line = epoch_line(TrainingProgress(2, 3, 4, 4, losses, epoch_done=True, images_per_second=10.0))
+    assert "good window 0.5000  damaged window 0.2500" in line
+    assert "painted defects ranked wrongly 12%" in line
