@@ -59,7 +59,7 @@ class TrainingOptions:
     """What decides how a model is trained; `config.json` of a run holds these and the model's."""
 
     model: str = option("ganomaly", "Which model to train.", choices=MODEL_NAMES)
-    recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper"))
+    recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper", "paper-small"))
     epochs: int = option(15, "Passes over the training images, or rounds of --steps-per-epoch.", minimum=1)
     steps_per_epoch: int | None = option(
         None,
@@ -136,6 +136,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "xla": False,
     },
     "paper": {},
+    # For small devices: seven times faster than the paper's width, and it detects as well (docs/results.md).
+    "paper-small": {"generator_width": 16, "discriminator_width": 16},
 }
 DEFAULT_RECIPE = "inspection"
 

@@ -19,6 +19,12 @@ def test_given_values_override_and_none_does_not():
     assert (training.epochs, model.image_size, model.generator_width) == (3, 32, 8)
 
 
+def test_the_small_recipe_is_the_paper_s_but_for_its_widths():
+    training, model = resolve_options("paper-small", {})
+    assert (model.generator_width, model.discriminator_width) == (16, 16)
+    assert (model.image_size, model.latent_size, training.model) == (32, 100, "ganomaly")
+
+
 @pytest.mark.parametrize("size", [48, 16, 0, 33])
 def test_an_image_size_that_is_no_power_of_two_from_32_is_refused(size):
     with pytest.raises(OptionError, match="--image-size"):

@@ -102,7 +102,9 @@ class ExperimentFolder:
     def _check_same(self, path: Path, experiment: Experiment) -> None:
         try:
             stored = json.loads(path.read_text("utf-8"))
-            values = {"collection": stored["collection"], "protocol": stored["protocol"], **stored["options"]}
+            # An experiment begun before an option existed was made with that option's default.
+            options = {**_option_values({}), **stored["options"]}
+            values = {"collection": stored["collection"], "protocol": stored["protocol"], **options}
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise RunError(f"'{path}' is damaged ({error}); name another folder with --run.") from error
         wanted = {
@@ -177,12 +179,16 @@ def _experiment(collection_name: str, options: ReproductionOptions, given: Mappi
     for name in NOT_OPTIONS:
         if given.get(name) is not None:
             raise OptionError(f"{_flag(name)} is not an option of reproduce; the experiment decides it.")
+    return Experiment(COLLECTIONS[collection_name], options.protocol, _option_values(given))
+
+
+def _option_values(given: Mapping[str, Any]) -> dict[str, Any]:
     training, model = resolve_options(RECIPE, given)
     choose_score(training.score, ScoreRule())
     values = {**dataclasses.asdict(training), **dataclasses.asdict(model)}
     for name in NOT_OPTIONS:
         del values[name]
-    return Experiment(COLLECTIONS[collection_name], options.protocol, values)
+    return values
 
 
 def _run_pair(

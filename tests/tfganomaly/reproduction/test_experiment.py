@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_finished_trainings_are_kept_and_other_options_refused(finished, tiny_mn
         reproduce("mnist", folder, ["0"], None, {**TINY, "epochs": 3}, archive=tiny_mnist)
     with pytest.raises(RunError, match="--protocol clean, not official"):
         reproduce("mnist", folder, ["0"], ReproductionOptions(protocol="official"), TINY, archive=tiny_mnist)
+
+
+def test_an_experiment_begun_before_an_option_existed_goes_on(finished, tiny_mnist, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "older")
+    path = folder / "experiment.json"
+    stored = json.loads(path.read_text("utf-8"))
+    del stored["options"]["contrast_rule"], stored["options"]["steps_per_epoch"]
+    path.write_text(json.dumps(stored), "utf-8")
+    assert reproduce("mnist", folder, ["2"], ReproductionOptions(seeds=1), TINY, archive=tiny_mnist) == finished[1]
+    with pytest.raises(RunError, match="--contrast-rule as_is, not normalised"):
+        reproduce("mnist", folder, ["0"], None, {**TINY, "contrast_rule": "normalised"}, archive=tiny_mnist)
 
 
 def test_table_and_pictures_show_all_classes(finished):
