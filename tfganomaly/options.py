@@ -122,13 +122,13 @@ class TrainingOptions:
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "inspection": {
         "model": "window_ganomaly",
-        "image_size": 256,
+        "image_size": 128,
         "latent_size": 64,
         "generator_width": 16,
         "contextual_loss_weight": 10.0,
         "epochs": 30,
         "steps_per_epoch": 100,
-        "batch_size": 8,
+        "batch_size": 16,
         "learning_rate": 1e-3,
         "beta_1": 0.9,
         "resize_rule": "letterbox",
@@ -141,6 +141,12 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 DEFAULT_RECIPE = "inspection"
 
+# What a model has no part for; to take it and do nothing with it would be a lie.
+_WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
+    "ganomaly": frozenset(),
+    "window_ganomaly": frozenset({"adversarial_loss_weight", "discriminator_width", "extra_layers"}),
+}
+
 
 def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOptions, ModelOptions]:
     """Lays the given values over a recipe's over the defaults.
@@ -150,7 +156,7 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
         given: Field name to value; `None` counts as not given.
 
     Raises:
-        OptionError: Unknown recipe, unknown option, or a value outside its bounds.
+        OptionError: Unknown recipe, unknown option, one without effect, or a value outside its bounds.
     """
     if recipe not in RECIPES:
         raise OptionError(f"--recipe is {recipe!r}; expected one of {', '.join(RECIPES)}.")
@@ -163,6 +169,12 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
     if values:
         raise OptionError(f"unknown option {', '.join(sorted(values))}; see `tfganomaly train --help`.")
     training, model = TrainingOptions(**groups[0]), ModelOptions(**groups[1])
+    for name in sorted(_WITHOUT_EFFECT[training.model]):
+        if given.get(name) is not None:
+            raise OptionError(
+                f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no discriminator and "
+                "layers of its own. Leave it out, or take --recipe paper."
+            )
     if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
         raise OptionError(
             f"--image-size is {model.image_size}; the paper's model expects a power of two from "

@@ -56,6 +56,13 @@ def test_an_unknown_option_or_recipe_is_refused():
         resolve_options("magic", {})
 
 
+@pytest.mark.parametrize("name", ["adversarial_loss_weight", "discriminator_width", "extra_layers"])
+def test_an_option_that_the_recipe_s_model_has_no_part_for_is_refused(name):
+    with pytest.raises(OptionError, match=f"--{name.replace('_', '-')} has no effect"):
+        resolve_options("inspection", {name: 2})
+    resolve_options("paper", {name: 2})
+
+
 def test_every_option_says_what_it_does_and_names_are_unique():
     fields = [*dataclasses.fields(ModelOptions), *dataclasses.fields(TrainingOptions)]
     assert all(len(field.metadata["help"]) > 10 for field in fields)

@@ -1,6 +1,6 @@
 """The networks of the window-wise GANomaly: fully convolutional, one latent vector for each window of the image.
 
-The shapes in the comments are those of a 256 x 256 image with width 16 and latent size 64. Windows stand 8 pixels
+The shapes in the comments are those of a 128 x 128 image with width 16 and latent size 64. Windows stand 8 pixels
 apart; what a window's vector knows of the rest of the image comes from two coarser stages that are added back in.
 """
 
@@ -28,19 +28,19 @@ def window_encoder(image_shape: tuple[int, int, int], latent_size: int, width: i
         A model from (B, H, W, C) to (B, H / 8, W / 8, latent_size).
     """
     image = keras.Input(image_shape, name=f"{name}_image")
-    tensor = _halved(image, width, f"{name}_stride2")  # (B, 128, 128, 16)
-    tensor = _halved(tensor, 2 * width, f"{name}_stride4")  # (B, 64, 64, 32)
-    tensor = _halved(tensor, 4 * width, f"{name}_stride8")  # (B, 32, 32, 64)
+    tensor = _halved(image, width, f"{name}_stride2")  # (B, 64, 64, 16)
+    tensor = _halved(tensor, 2 * width, f"{name}_stride4")  # (B, 32, 32, 32)
+    tensor = _halved(tensor, 4 * width, f"{name}_stride8")  # (B, 16, 16, 64)
     fine = _refined(tensor, 4 * width, f"{name}_stride8_refined")
-    tensor = _halved(fine, 4 * width, f"{name}_stride16")  # (B, 16, 16, 64)
+    tensor = _halved(fine, 4 * width, f"{name}_stride16")  # (B, 8, 8, 64)
     middle = _refined(tensor, 4 * width, f"{name}_stride16_refined")
-    tensor = _halved(middle, 6 * width, f"{name}_stride32")  # (B, 8, 8, 96)
+    tensor = _halved(middle, 6 * width, f"{name}_stride32")  # (B, 4, 4, 96)
     coarse = _refined(tensor, 6 * width, f"{name}_stride32_refined")
-    middle = _joined(middle, coarse, 4 * width, f"{name}_context16")  # (B, 16, 16, 64)
+    middle = _joined(middle, coarse, 4 * width, f"{name}_context16")  # (B, 8, 8, 64)
     middle = _refined(middle, 4 * width, f"{name}_context16_refined")
-    fine = _joined(fine, middle, 4 * width, f"{name}_context8")  # (B, 32, 32, 64)
+    fine = _joined(fine, middle, 4 * width, f"{name}_context8")  # (B, 16, 16, 64)
     fine = _refined(fine, 4 * width, f"{name}_context8_refined")
-    latent = layers.Conv2D(latent_size, 1, name=f"{name}_latent_conv")(fine)  # (B, 32, 32, 64)
+    latent = layers.Conv2D(latent_size, 1, name=f"{name}_latent_conv")(fine)  # (B, 16, 16, 64)
     return keras.Model(image, latent, name=name)
 
 
@@ -52,10 +52,10 @@ def window_decoder(image_shape: tuple[int, int, int], latent_size: int, width: i
     """
     height, width_px, channels = image_shape
     latent = keras.Input((height // WINDOW_STRIDE_PX, width_px // WINDOW_STRIDE_PX, latent_size), name=f"{name}_latent")
-    tensor = _mixed(latent, 4 * width, f"{name}_stride8_mixed")  # (B, 32, 32, 64)
-    tensor = _doubled(tensor, 2 * width, f"{name}_stride4")  # (B, 64, 64, 32)
-    tensor = _doubled(tensor, width, f"{name}_stride2")  # (B, 128, 128, 16)
-    tensor = layers.Conv2DTranspose(channels, 4, 2, "same", name=f"{name}_image_conv")(tensor)  # (B, 256, 256, C)
+    tensor = _mixed(latent, 4 * width, f"{name}_stride8_mixed")  # (B, 16, 16, 64)
+    tensor = _doubled(tensor, 2 * width, f"{name}_stride4")  # (B, 32, 32, 32)
+    tensor = _doubled(tensor, width, f"{name}_stride2")  # (B, 64, 64, 16)
+    tensor = layers.Conv2DTranspose(channels, 4, 2, "same", name=f"{name}_image_conv")(tensor)  # (B, 128, 128, C)
     image = layers.Activation("tanh", name=f"{name}_tanh")(tensor)
     return keras.Model(latent, image, name=name)
 
