@@ -26,7 +26,7 @@ from tfganomaly.data.sources import open_dataset
 from tfganomaly.evaluation.metrics import image_auroc
 
 DATA = "elpv"
-# A third of the recipe's epochs: a demo that takes half an hour is not watched to its end.
+# A third of the recipe's epochs: a demo is watched to its end.
 TRAINING_FLAGS = ("--epochs=10", "--seed=0")
 TILES_A_ROW = 6
 ROWS_A_GROUP = 2
