@@ -81,6 +81,28 @@ def observe_ranges(
     return {layer.name: _fixed_range(layer) or chosen_ranges[last_movers[layer.name]] for layer in layers}
 
 
+def ranges_between(
+    narrow: Mapping[str, ActivationRange], wide: Mapping[str, ActivationRange], share: float
+) -> dict[str, ActivationRange]:
+    """Return ranges between two sets, each end by its ratio: `narrow` at a share of 0, `wide` at 1.
+
+    Args:
+        narrow: Range by name of each layer.
+        wide: The same layers'.
+        share: In [0, 1].
+    """
+
+    def between(first: float, second: float) -> float:
+        if first * second <= 0:  # a ratio needs two ends on one side of 0
+            return (1 - share) * first + share * second
+        return first * (second / first) ** share
+
+    return {
+        name: ActivationRange(between(near.low, wide[name].low), between(near.high, wide[name].high))
+        for name, near in narrow.items()
+    }
+
+
 def _last_mover(layer: Any) -> Any:
     """The layer that moves a layer's output last before anything is computed from it; itself if nothing does."""
     while len(layer.outbound_nodes) == 1 and isinstance(layer.outbound_nodes[0].outbound_layer, MOVING_LAYERS):

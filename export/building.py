@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from edge_runtime.flatbuffer import FlatbufferInspection, inspect_flatbuffer
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ScoreRule
-from export.activation_ranges import observe_ranges
+from export.activation_ranges import observe_ranges, ranges_between
 from export.conversion import (
     convert_quantization_aware,
     convert_to_float32,
@@ -24,8 +25,10 @@ from export.fake_quantization import add_fake_quantization
 from export.images import ExportImages
 from export.lowering import LoweredGraph
 from export.options import ExportOptions
-from export.quantization_aware import FineTuningResult, FineTuningSettings, fine_tune
+from export.quantization_aware import AgreementCheck, FineTuningResult, FineTuningSettings, fine_tune
 
+# Of the way from the ranges of good images to those that hold disturbed ones too.
+RANGE_SHARES = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0)
 # More would only make the check of each step slower.
 _MOST_CHECK_IMAGES = 256
 _PIXELS_A_STEP = 32 * 64 * 64
@@ -86,15 +89,14 @@ def build_model(
         progress("convert", 0, 1)
         flatbuffer = convert_with_calibration(graph, scale_pixels(calibration))
     else:
-        observed = with_disturbed(scale_pixels(calibration), options.seed)
-        ranges = observe_ranges(graph, observed, options.seed, lambda *count: progress("observe ranges", *count))
-        quantized_model = add_fake_quantization(graph, ranges)
+        held_back = images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)]
+        agreement = AgreementCheck(graph, held_back, score_rule, options.seed)
+        quantized_model = calibrate(graph, calibration, agreement, options.seed, progress)
         fine_tuning = fine_tune(
             graph,
             quantized_model,
             images.train,
-            images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)],
-            score_rule,
+            agreement,
             FineTuningSettings(
                 options.fine_tuning_steps,
                 options.fine_tuning_batch_size or _usual_batch_size(graph),
@@ -112,6 +114,42 @@ def build_model(
         check_all_integer(inspection)
     progress("convert", 1, 1)
     return BuiltModel(flatbuffer, quantization, inspection, output_positions(flatbuffer), fine_tuning)
+
+
+def calibrate(
+    graph: LoweredGraph,
+    calibration: np.ndarray,
+    agreement: AgreementCheck,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+) -> Any:
+    """Quantizes with ranges between those of good images and those of good and disturbed ones, by the scores.
+
+    Ranges of good images alone clip what a defect does. Where a model answers a defect with values many times larger
+    than a good image's, ranges that hold them leave good images too few levels. What lies between is chosen by how well
+    the calibrated graph's scores agree with the float graph's.
+
+    Args:
+        graph: The float graph.
+        calibration: uint8 `(N, H, W, C)`, good images that ranges are taken from.
+        agreement: What the two are compared by.
+        seed: Decides disturbances, and which values are sampled.
+        progress: Told about the images done.
+
+    Returns:
+        What `add_fake_quantization` makes of the graph with the best of these ranges.
+    """
+    good = scale_pixels(calibration)
+    narrow, wide = (
+        observe_ranges(graph, images, seed, lambda *count: progress("observe ranges", *count))
+        for images in (good, with_disturbed(good, seed))
+    )
+    candidates = []
+    for number, share in enumerate(RANGE_SHARES, start=1):
+        quantized_model = add_fake_quantization(graph, ranges_between(narrow, wide, share))
+        candidates.append((agreement.of(quantized_model)(), quantized_model))
+        progress("choose ranges", number, len(RANGE_SHARES))
+    return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
 def check_all_integer(inspection: FlatbufferInspection) -> None:

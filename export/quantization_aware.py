@@ -8,7 +8,8 @@ distance of the latent vectors, which is small against the vectors themselves, s
 
 with the teacher's values primed. Half of each batch is disturbed. The best step is chosen by how well scores
 of held-back good images and disturbed copies of them agree with the float model's; the graph before the first
-step is among the candidates, so fine-tuning cannot do harm by that measure.
+step is among the candidates, so fine-tuning cannot do harm by that measure. A score beyond twice the highest of a good
+image counts as twice: how far beyond does not change a verdict.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from export.lowering import LoweredGraph
 CHECKS = 8
 _EVALUATION_BATCH_SIZE = 64
 _SMALLEST_DISTANCE = 1e-6
+_HIGHEST_COMPARED = 2.0  # of the highest score of a good image
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,61 @@ class FineTuningResult:
         return dict(self.history)[self.best_step]
 
 
+class AgreementCheck:
+    """Measures how far a quantized graph's scores are from the float graph's, on held-back images.
+
+    Args:
+        graph: The float graph.
+        held_back_pixels: uint8 `(M, H, W, C)`, good images; disturbed copies of them are compared as well.
+        score_rule: How scores are computed.
+        seed: Decides the disturbances.
+    """
+
+    def __init__(self, graph: LoweredGraph, held_back_pixels: np.ndarray, score_rule: ScoreRule, seed: int) -> None:
+        self._names = graph.output_names
+        self._images = with_disturbed(scale_pixels(held_back_pixels), seed)
+        self._rule = score_rule
+        expected = self._log_scores(tf.function(graph.model, jit_compile=True), self._images)
+        self._limit = expected[: len(held_back_pixels)].max() + np.log(_HIGHEST_COMPARED)
+        self._expected = np.minimum(expected, self._limit)
+
+    def of(self, quantized_model: Any) -> Callable[[], float]:
+        """Return what measures a model as its weights then are.
+
+        Args:
+            quantized_model: What `add_fake_quantization` made of the float graph.
+
+        Returns:
+            A function that returns the mean squared difference of the logarithms of the scores.
+        """
+        run = tf.function(lambda batch: quantized_model(batch, training=True), jit_compile=True)
+        inputs = int8_input_images(self._images)
+
+        def measure() -> float:
+            given = np.minimum(self._log_scores(run, inputs), self._limit)
+            return float(np.mean(np.square(given - self._expected)))
+
+        return measure
+
+    def _log_scores(self, run: Callable[[Any], Any], inputs: np.ndarray) -> np.ndarray:
+        scores = []
+        for start in range(0, len(inputs), _EVALUATION_BATCH_SIZE):
+            images = self._images[start : start + _EVALUATION_BATCH_SIZE]
+            # Full batches only: every other size would be compiled anew.
+            batch = np.resize(
+                inputs[start : start + _EVALUATION_BATCH_SIZE], (_EVALUATION_BATCH_SIZE, *inputs.shape[1:])
+            )
+            values = [output.numpy()[: len(images)] for output in run(tf.constant(batch))]
+            outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
+            scores.append(anomaly_scores(self._rule, images, outputs))
+        return np.log(np.concatenate(scores) + _SMALLEST_DISTANCE)
+
+
 def fine_tune(
     graph: LoweredGraph,
     quantized_model: Any,
     train_pixels: np.ndarray,
-    held_back_pixels: np.ndarray,
-    score_rule: ScoreRule,
+    agreement: AgreementCheck,
     settings: FineTuningSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> FineTuningResult:
@@ -82,15 +133,12 @@ def fine_tune(
         graph: The float graph, the teacher.
         quantized_model: What `add_fake_quantization` made of it.
         train_pixels: uint8 `(N, H, W, C)`, good images to learn on.
-        held_back_pixels: uint8 `(M, H, W, C)`, other good images, to choose the best step on.
-        score_rule: How the scores that must agree are computed.
+        agreement: What the best step is chosen by.
         settings: Length and strength.
         progress: Told about the steps done.
     """
     rng = np.random.default_rng(settings.seed)
-    check = _AgreementCheck(
-        graph, quantized_model, with_disturbed(scale_pixels(held_back_pixels), settings.seed), score_rule
-    )
+    check = agreement.of(quantized_model)
     variables = quantized_model.trainable_variables
     best_step, best_weights, history = 0, [variable.numpy() for variable in variables], [(0, check())]
     if settings.steps:
@@ -109,33 +157,6 @@ def fine_tune(
     for variable, weights in zip(variables, best_weights, strict=True):
         variable.assign(weights)
     return FineTuningResult(tuple(history), best_step)
-
-
-class _AgreementCheck:
-    """Measures how far the quantized graph's scores are from the float graph's, on a fixed set of images."""
-
-    def __init__(self, graph: LoweredGraph, quantized_model: Any, images: np.ndarray, rule: ScoreRule) -> None:
-        self._names = graph.output_names
-        self._images = images
-        self._rule = rule
-        self._run_quantized = tf.function(
-            lambda batch: quantized_model(batch, training=True), jit_compile=True, reduce_retracing=True
-        )
-        run_float = tf.function(graph.model, jit_compile=True, reduce_retracing=True)
-        self._expected = self._log_scores(run_float, images)
-
-    def __call__(self) -> float:
-        given = self._log_scores(self._run_quantized, int8_input_images(self._images))
-        return float(np.mean(np.square(given - self._expected)))
-
-    def _log_scores(self, run: Callable[[Any], Any], inputs: np.ndarray) -> np.ndarray:
-        scores = []
-        for start in range(0, len(inputs), _EVALUATION_BATCH_SIZE):
-            stop = start + _EVALUATION_BATCH_SIZE
-            values = [output.numpy() for output in run(tf.constant(inputs[start:stop]))]
-            outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
-            scores.append(anomaly_scores(self._rule, self._images[start:stop], outputs))
-        return np.log(np.concatenate(scores) + _SMALLEST_DISTANCE)
 
 
 def _draw_batch(pixels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:

@@ -46,12 +46,14 @@ def _calibrated_and_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[A
     from export.activation_ranges import observe_ranges
     from export.disturbance import with_disturbed
     from export.fake_quantization import add_fake_quantization
-    from export.quantization_aware import FineTuningSettings, fine_tune
+    from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
 
     ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0), 0)
     quantized_model = add_fake_quantization(graph, ranges)
     settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
-    return quantized_model, fine_tune(graph, quantized_model, pixels, pixels[:16], ScoreRule(), settings)
+    return quantized_model, fine_tune(
+        graph, quantized_model, pixels, AgreementCheck(graph, pixels[:16], ScoreRule(), 0), settings
+    )
 
 
 def _run(flatbuffer: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -194,3 +196,28 @@ def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[.
     inspection = inspect_flatbuffer(convert_quantization_aware(graph, quantized_model))
     assert inspection.float_tensors == ()
     assert {"CONCATENATION", "ADD", "FULLY_CONNECTED"} <= set(inspection.operation_counts)
+
+
+def test_the_ranges_are_those_that_keep_the_scores_best(converted: Converted, pixels: np.ndarray) -> None:
+    from export.activation_ranges import observe_ranges, ranges_between
+    from export.building import RANGE_SHARES, calibrate
+    from export.disturbance import with_disturbed
+    from export.fake_quantization import add_fake_quantization
+    from export.quantization_aware import AgreementCheck
+
+    graph, good = converted.graph, scale_pixels(pixels)
+    agreement = AgreementCheck(graph, pixels[:16], ScoreRule(), 0)
+    ends = [observe_ranges(graph, observed, 0) for observed in (good, with_disturbed(good, 0))]
+    of_each = [agreement.of(add_fake_quantization(graph, ranges_between(*ends, share)))() for share in RANGE_SHARES]
+    assert len(set(of_each)) > 1
+    chosen = calibrate(graph, pixels, agreement, 0, lambda *stage: None)
+    assert agreement.of(chosen)() == pytest.approx(min(of_each))
+
+
+def test_ranges_between_two_are_by_ratio_and_keep_their_zeros() -> None:
+    from export.activation_ranges import ActivationRange, ranges_between
+
+    narrow, wide = {"layer": ActivationRange(0.0, 2.0)}, {"layer": ActivationRange(-4.0, 32.0)}
+    assert ranges_between(narrow, wide, 0.5)["layer"] == pytest.approx((-2.0, 8.0))
+    assert ranges_between(narrow, wide, 0)["layer"] == pytest.approx(narrow["layer"])
+    assert ranges_between(narrow, wide, 1)["layer"] == pytest.approx(wide["layer"])
