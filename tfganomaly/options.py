@@ -172,8 +172,8 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
     for name in sorted(_WITHOUT_EFFECT[training.model]):
         if given.get(name) is not None:
             raise OptionError(
-                f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no discriminator and "
-                "layers of its own. Leave it out, or take --recipe paper."
+                f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no "
+                "discriminator and layers of its own. Leave it out, or take --recipe paper."
             )
     if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
         raise OptionError(
