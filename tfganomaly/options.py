@@ -136,7 +136,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "xla": False,
     },
     "paper": {},
-    # For small devices: seven times faster than the paper's width, and no worse where both were measured (docs/results.md).
+    # For small devices: seven times faster than the paper's width, no worse where both were measured.
     "paper-small": {"generator_width": 16, "discriminator_width": 16},
 }
 DEFAULT_RECIPE = "inspection"
