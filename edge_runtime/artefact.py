@@ -26,7 +26,7 @@ from edge_runtime.scoring import ScoreRule
 from edge_runtime.stored_fields import StoredFields
 from edge_runtime.version import __version__
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_FILENAME = "tfganomaly.json"
 OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
 QUANTIZATIONS = ("qat", "ptq", "float32")

@@ -150,8 +150,8 @@ class Calibration:
         if self.num_images >= needed:
             return ""
         return (
-            f"{self.num_images} good images are too few for {asked}, which needs at least {needed}: the threshold is "
-            f"the highest score among them, and on average up to {1 / (self.num_images + 1):.1%} of further good "
+            f"{self.num_images} good images are too few for {asked}, which needs at least {needed}: the threshold lies "
+            f"at the highest score among them, and on average up to {1 / (self.num_images + 1):.1%} of further good "
             "images exceed it. Calibrate again when there are more."
         )
 

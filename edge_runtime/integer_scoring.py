@@ -36,7 +36,8 @@ def integer_score(rule: ScoreRule, reader: OutputReader) -> IntegerScore | None:
     components = {name: weight for name, weight in rule.components.items() if weight}
     is_single_vector = latent.shape[:-1] == (1, 1, 1) and latent.shape[-1] <= _LARGEST_LATENT
     has_bytes = {latent.dtype, reconstructed.dtype} <= {"int8", "uint8"}
-    if components.keys() != {"latent_l2"} or not is_single_vector or not has_bytes:
+    is_distance = components.keys() == {"latent_l2"} and rule.statistics is None
+    if not is_distance or not is_single_vector or not has_bytes:
         return None
     score = _squared_distance(components["latent_l2"], reader)
     return score if _equals_the_definition(score, rule, reader) else None

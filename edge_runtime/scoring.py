@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.image_statistics import ImageStatistics
 from edge_runtime.stored_fields import StoredFields
 
 
@@ -116,13 +117,17 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
 WEIGHTED_SUM: Mapping[str, float] = {"latent_l2": 1.0, "reconstruction_l1": 50.0, "feature_l2": 1.0}
 """The sum that is shown beside the single components: their weights in the paper's generator loss."""
 
+STATISTICS_NAME = "image_statistics"
+"""What the factor of `ScoreRule.statistics` is called beside the components."""
+
 
 @dataclass(frozen=True)
 class ScoreRule:
     """How the score and the anomaly map are made from a model's outputs.
 
     Attributes:
-        components: Weight by name of a component (see `COMPONENTS`); the score is the weighted sum.
+        components: Weight by name of a component (see `COMPONENTS`); the score is the weighted sum ...
+        statistics: ... times how unusual the image is against these statistics of good images; None: the sum alone.
         pooling: "mean", "max" or "top" (mean of the largest hundredth) of the windows' distances.
         map_source: "reconstruction" (difference of the pixels) or "latent" (distance of the windows).
 
@@ -133,6 +138,7 @@ class ScoreRule:
     components: Mapping[str, float] = field(default_factory=lambda: {"latent_l2": 1.0})
     pooling: str = "mean"
     map_source: str = "reconstruction"
+    statistics: ImageStatistics | None = None
 
     def __post_init__(self) -> None:
         for name in self.components:
@@ -148,11 +154,14 @@ class ScoreRule:
 
     @property
     def formula(self) -> str:
-        """The sum in words, such as "latent_l2", "latent_l2 + 0.5 reconstruction_l1" or "weighted_sum"."""
-        if dict(self.components) == WEIGHTED_SUM:
-            return "weighted_sum"
+        """The score in words, such as "latent_l2", "latent_l2 × image_statistics" or "weighted_sum"."""
         terms = [(name, weight) for name, weight in self.components.items() if weight]
-        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms)
+        text = " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms)
+        if dict(self.components) == WEIGHTED_SUM:
+            text = "weighted_sum"
+        if self.statistics is None:
+            return text
+        return f"({text}) × {STATISTICS_NAME}" if " + " in text else f"{text} × {STATISTICS_NAME}"
 
     @property
     def needs_discriminator(self) -> bool:
@@ -166,7 +175,12 @@ class ScoreRule:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {"components": dict(self.components), "pooling": self.pooling, "map_source": self.map_source}
+        return {
+            "components": dict(self.components),
+            "pooling": self.pooling,
+            "map_source": self.map_source,
+            "statistics": None if self.statistics is None else self.statistics.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ScoreRule:
@@ -178,10 +192,12 @@ class ScoreRule:
         fields = StoredFields(data, "score rule")
         components = fields.mapping("components")
         weights = StoredFields(components, "score rule's components")
+        has_statistics = "statistics" in fields and not fields.is_null("statistics")
         return cls(
             components={name: weights.number(name) for name in components},
             pooling=fields.text("pooling"),
             map_source=fields.text("map_source"),
+            statistics=ImageStatistics.from_dict(fields.mapping("statistics")) if has_statistics else None,
         )
 
 
@@ -190,29 +206,32 @@ def latent_distances(outputs: ModelOutputs) -> np.ndarray:
     return np.square(_latent_residual(outputs)).mean(axis=-1)
 
 
-def score_components(inputs: np.ndarray, outputs: ModelOutputs, pooling: str = "mean") -> dict[str, np.ndarray]:
+def score_components(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> dict[str, np.ndarray]:
     """Return every component of `COMPONENTS` that the outputs allow, for scores side by side.
 
     Args:
+        rule: Its pooling is used, and its statistics where it has any.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
-        pooling: A key of `POOLINGS`.
 
     Returns:
         float32 (B,) by name. What needs a reconstruction or a discriminator is left out when there is none. Where there
-        is everything that `WEIGHTED_SUM` needs, also "weighted_sum".
+        is everything that `WEIGHTED_SUM` needs, also "weighted_sum"; where the rule has statistics, also
+        `STATISTICS_NAME`.
     """
     missing = {
         "reconstruction_l1": outputs.reconstruction is None,
         "feature_l2": outputs.feature_distance is None,
     }
     values = {
-        name: component(inputs, outputs, pooling)
+        name: component(inputs, outputs, rule.pooling)
         for name, component in COMPONENTS.items()
         if not missing.get(name, False)
     }
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
+    if rule.statistics is not None:
+        values[STATISTICS_NAME] = rule.statistics.unusualness(inputs)
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
@@ -223,7 +242,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
     over one image at a time.
 
     Args:
-        rule: Which components, with which weights.
+        rule: Which components, with which weights, and what they are multiplied by.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
 
@@ -237,6 +256,8 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
     for name, weight in rule.components.items():
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
+    if rule.statistics is not None:
+        total *= rule.statistics.unusualness(inputs)
     return total.astype(np.float32)
 
 

@@ -70,7 +70,6 @@ def info_record(metadata: ArtefactMetadata, inspection: FlatbufferInspection) ->
 def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> str:
     """What is in an artefact, for people."""
     preprocessing, calibration = metadata.preprocessing, metadata.calibration
-    components = " + ".join(f"{weight:g} {name}" for name, weight in metadata.score_rule.components.items())
     operations = ", ".join(f"{count} {name}" for name, count in inspection.operation_counts.items())
     types = ", ".join(f"{count} {name}" for name, count in inspection.tensor_type_counts.items())
     lines = [
@@ -78,7 +77,7 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> s
         f"{inspection.size_bytes / 1e6:.2f} MB",
         f"images        {preprocessing.width} x {preprocessing.height} "
         f"{'grey' if preprocessing.channels == 1 else 'RGB'}, {preprocessing.resize_rule}",
-        f"score         {components}, {metadata.score_rule.pooling} over the latent map",
+        f"score         {metadata.score_rule.formula}, {metadata.score_rule.pooling} over the latent map",
         f"threshold     {calibration.threshold:.6g}, {_how_chosen(calibration)}",
         *([f"promise       {calibration.promise}"] if calibration.promise else []),
         *([f"defects       {_defects_found(calibration)}"] if calibration.defects else []),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from export.edgetpu_target import EdgeTpuTarget
     from export.images import ExportImages
     from export.parity import ArtefactParity, ScoredOutputs
+    from export.threshold import ThresholdTransfer
     from tfganomaly.training.run import TrainedRun
 
 Progress = Callable[[str, int, int], None]
@@ -83,9 +84,11 @@ def export_run(
     from export.gate import gate_failures
     from export.parity import ParityReport, score_images
     from export.parity_report import ParityFiles, write_parity_report
+    from export.threshold import ThresholdTransfer
     from tfganomaly.evaluation.metrics import image_auroc
 
     scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
+    transfer = ThresholdTransfer(run, images.held_back, options.seed)
     compared: list[ArtefactParity] = []
     edgetpu: EdgeTpuTarget | None = None
     exported: tuple[BuiltModel, ArtefactMetadata] | None = None
@@ -93,7 +96,7 @@ def export_run(
         built = build_model(quantization, graph, images, run.score_rule, options, tell)
         if options.target == "edgetpu" and exported is None:
             edgetpu = target_edgetpu(built, compiler, options.edgetpu_compiler, tell)
-        metadata, parity = _calibrate_and_compare(built, run, scored_run, images, options, tell)
+        metadata, parity = _calibrate_and_compare(built, run, scored_run, transfer, images, options, tell)
         exported = exported or (built, metadata)
         compared.append(parity)
     assert exported is not None
@@ -196,6 +199,7 @@ def _calibrate_and_compare(
     built: BuiltModel,
     run: TrainedRun,
     scored_run: ScoredOutputs,
+    transfer: ThresholdTransfer,
     images: ExportImages,
     options: ExportOptions,
     tell: Progress,
@@ -208,14 +212,14 @@ def _calibrate_and_compare(
     with tempfile.TemporaryDirectory(prefix="tfganomaly-export-") as folder:
         path = Path(folder) / f"candidate{_SUFFIX}"
         write_artefact(path, built.flatbuffer, metadata)
-        metadata = metadata.with_calibration(
-            calibrate_scorer(  # int8 kernels shift the scores against the run's
-                AnomalyDetector(path),
-                images.held_back,
-                run.config.training.false_alarm_rate,
-                lambda *count: tell(f"calibrate {built.title}", *count),
-            )
+        detector = AnomalyDetector(path)
+        calibration = calibrate_scorer(
+            detector,
+            images.held_back,
+            run.config.training.false_alarm_rate,
+            lambda *count: tell(f"calibrate {built.title}", *count),
         )
+        metadata = metadata.with_calibration(transfer.apply(calibration, detector))
         write_artefact(path, built.flatbuffer, metadata)
         detector = AnomalyDetector(path)
         scored = score_images(detector, images.parity, lambda *count: tell(f"score with {built.title}", *count))

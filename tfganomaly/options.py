@@ -112,6 +112,12 @@ class TrainingOptions:
         "or a sum such as latent_l2=1,reconstruction_l1=0.5.",
         value_type=str,
     )
+    score_factor: str = option(
+        "none",
+        "image_statistics multiplies the score by how unusual brightness and texture of the image's parts are against "
+        "those of the good training images.",
+        choices=("none", "image_statistics"),
+    )
     xla: bool = option(True, "Compile the training step with XLA, which is about three times faster.")
 
     def __post_init__(self) -> None:
@@ -133,6 +139,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "beta_1": 0.9,
         "resize_rule": "letterbox",
         "contrast_rule": "normalised",
+        "score_factor": "image_statistics",
         "xla": False,
     },
     "paper": {},

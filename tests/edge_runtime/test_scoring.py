@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.image_statistics import ImageStatistics
+from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import (
     ModelOutputs,
     ScoreRule,
@@ -36,13 +38,13 @@ def test_the_components_are_those_computed_by_hand() -> None:
     )
     # The windows' distances: mean(0, 4) = 2 and mean(9, 1) = 5; in L1 mean(0, 2) = 1 and mean(3, 1) = 2.
     np.testing.assert_array_equal(latent_distances(outputs), [[[2.0, 5.0]]])
-    means = score_components(inputs, outputs, "mean")
+    means = score_components(ScoreRule(), inputs, outputs)
     assert {name: values.tolist() for name, values in means.items()} == {
         "latent_l2": [3.5],
         "latent_l1": [1.5],
         "reconstruction_l1": [0.5],
     }
-    highest = score_components(inputs, outputs, "max")
+    highest = score_components(ScoreRule(pooling="max"), inputs, outputs)
     assert highest["latent_l2"].tolist() == [5.0]
     assert highest["latent_l1"].tolist() == [2.0]
     assert all(values.dtype == np.float32 for values in means.values())
@@ -53,7 +55,7 @@ def test_the_components_are_those_computed_by_hand() -> None:
 def test_the_discriminators_distance_joins_in_where_there_is_one() -> None:
     inputs, blind = random_batch(5)
     with_discriminator = replace(blind, feature_distance=np.arange(5, dtype=np.float32))
-    values = score_components(inputs, with_discriminator)
+    values = score_components(ScoreRule(), inputs, with_discriminator)
     assert values["feature_l2"].tolist() == [0, 1, 2, 3, 4]
     expected = values["latent_l2"] + 50 * values["reconstruction_l1"] + values["feature_l2"]
     np.testing.assert_allclose(values["weighted_sum"], expected, rtol=1e-6)
@@ -61,7 +63,7 @@ def test_the_discriminators_distance_joins_in_where_there_is_one() -> None:
     assert rule.needs_discriminator
     assert not ScoreRule({"feature_l2": 0.0, "latent_l1": 1.0}).needs_discriminator
     assert anomaly_scores(rule, inputs, with_discriminator).tolist() == [0, 2, 4, 6, 8]
-    assert not {"feature_l2", "weighted_sum"} & set(score_components(inputs, blind))
+    assert not {"feature_l2", "weighted_sum"} & set(score_components(ScoreRule(), inputs, blind))
     with pytest.raises(ValueError, match="discriminator"):
         anomaly_scores(rule, inputs, blind)
     both = ModelOutputs.concatenate([with_discriminator, with_discriminator])
@@ -143,7 +145,7 @@ def test_one_window_gives_a_plain_latent_map() -> None:
 def test_a_rule_that_needs_the_reconstruction_says_so() -> None:
     inputs, outputs = random_batch(1)
     blind = ModelOutputs(outputs.latent, outputs.reconstructed_latent)
-    assert "reconstruction_l1" not in score_components(inputs, blind)
+    assert "reconstruction_l1" not in score_components(ScoreRule(), inputs, blind)
     with pytest.raises(ValueError, match="needs the reconstruction"):
         anomaly_scores(ScoreRule({"reconstruction_l1": 1.0}), inputs, blind)
     with pytest.raises(ValueError, match="needs the reconstruction"):
@@ -176,6 +178,34 @@ def test_batches_are_joined_in_order() -> None:
 def test_the_rule_survives_json() -> None:
     rule = ScoreRule({"latent_l2": 0.9, "reconstruction_l1": 0.1}, "max", "latent")
     assert ScoreRule.from_dict(rule.to_dict()) == rule
+    stored = rule.to_dict()
+    del stored["statistics"]  # as files of format 2 have it
+    assert ScoreRule.from_dict(stored) == rule
+
+
+def test_statistics_of_good_images_multiply_the_sum() -> None:
+    inputs, outputs = random_batch(6)
+    statistics = ImageStatistics.of_images(np.random.default_rng(1).integers(0, 256, (9, 32, 32, 1), np.uint8))
+    plain = ScoreRule({"latent_l2": 1.0, "latent_l1": 0.5})
+    rule = replace(plain, statistics=statistics)
+    inputs = scale_pixels(np.rint((inputs + 1) * 127.5).astype(np.uint8))
+    factor = score_components(rule, inputs, outputs)["image_statistics"]
+    np.testing.assert_array_equal(factor, statistics.unusualness(inputs).astype(np.float32))
+    np.testing.assert_allclose(
+        anomaly_scores(rule, inputs, outputs), anomaly_scores(plain, inputs, outputs) * factor, rtol=1e-6
+    )
+    assert rule.formula == "(latent_l2 + 0.5 latent_l1) × image_statistics"
+    assert ScoreRule(statistics=statistics).formula == "latent_l2 × image_statistics"
+    assert ScoreRule.from_dict(rule.to_dict()) == rule
+    alone = [
+        anomaly_scores(
+            rule,
+            inputs[i : i + 1],
+            ModelOutputs(*(part[i : i + 1] for part in (outputs.latent, outputs.reconstructed_latent))),
+        )[0]
+        for i in range(6)
+    ]
+    assert alone == anomaly_scores(rule, inputs, outputs).tolist()
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def _defect_rows(result: EvaluationResult) -> list[dict[str, Any]]:
 def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]:
     preprocessing, rule, calibration = scorer.preprocessing, scorer.score_rule, scorer.calibration
     colour = "grey" if preprocessing.channels == 1 else "RGB"
-    parts = " + ".join(f"{weight:g} × {words(name)}" for name, weight in rule.components.items())
+    parts = words(rule.formula)
     if any(name.startswith("latent") for name in rule.components):
         parts += f", {rule.pooling} over the windows"
     settings = [

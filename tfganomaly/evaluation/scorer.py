@@ -187,7 +187,7 @@ def score_items(
             batch_scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
             _check_finite(scorer, batch_scores, kept[-len(batch) :])
             scores.append(batch_scores)
-            components.append(score_components(inputs, outputs, scorer.score_rule.pooling))
+            components.append(score_components(scorer.score_rule, inputs, outputs))
             if maps is not None:
                 maps.append(anomaly_maps(scorer.score_rule, inputs, outputs))
         if progress is not None:

@@ -143,7 +143,7 @@ class EpochScoring:
         return scores
 
     def _all_scores(self, images: np.ndarray, outputs: ModelOutputs) -> dict[str, np.ndarray]:
-        scores = score_components(images, outputs, self.rule.pooling)
+        scores = score_components(self.rule, images, outputs)
         if self.rule.formula not in scores:
             scores[self.rule.formula] = anomaly_scores(self.rule, images, outputs)
         return scores

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.image_statistics import ImageStatistics
 from tfganomaly.data.image_checks import check_images
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
@@ -138,6 +139,7 @@ def train(
     folder.write_manifest(manifest)
     observer.message(_opening_line(config, dataset, train_images, validation_images))
 
+    config = _with_statistics(folder, config, train_images.pixels)
     import_quietly()  # only now: whatever is wrong with options, data or folder has been said without the wait
     from tfganomaly.training.fitting import fit, without_optimizers
 
@@ -201,6 +203,16 @@ def _resumed_config(folder: RunFolder, source: str, recipe: str | None, given: M
         return config
     rule = choose_score(changed.get("score"), config.score_rule)
     config = dataclasses.replace(config, training=training, score_rule=rule)
+    folder.rewrite_config(config)
+    return config
+
+
+def _with_statistics(folder: RunFolder, config: RunConfig, train_pixels: np.ndarray) -> RunConfig:
+    """The configuration with the statistics of the good training images in its score, where they are asked for."""
+    if config.training.score_factor == "none" or config.score_rule.statistics is not None:
+        return config
+    rule = dataclasses.replace(config.score_rule, statistics=ImageStatistics.of_images(train_pixels))
+    config = dataclasses.replace(config, score_rule=rule)
     folder.rewrite_config(config)
     return config
 

@@ -1,0 +1,79 @@
+"""The run's threshold on a file's scale, with models made up in numpy; no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from edge_runtime.calibrating import calibrate
+from edge_runtime.calibration import Calibration
+from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.scoring import ModelOutputs, ScoreRule
+from export.threshold import ThresholdTransfer
+
+
+@dataclass
+class SpreadModel:
+    """Scores an image by the spread of its pixels times `gain`; what is above `bent_from` times 1.5 as well."""
+
+    threshold: float = 0.02
+    gain: float = 1.0
+    bent_from: float = np.inf
+    description: str = "made up"
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(16, 16, 1))
+    score_rule: ScoreRule = field(default_factory=ScoreRule)
+    data_source: str = "made up"
+    data_seed: int = 0
+
+    @property
+    def calibration(self) -> Calibration:
+        raise AssertionError("not needed here")
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        spread = (pixels.reshape(len(pixels), -1) / 255).std(axis=1)
+        spread = np.where(spread > self.bent_from, 1.5 * spread, spread) * np.sqrt(self.gain)
+        latent = spread.astype(np.float32).reshape(-1, 1, 1, 1)
+        return ModelOutputs(latent, np.zeros_like(latent))
+
+
+@pytest.fixture(scope="module")
+def held_back() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    contrasts = rng.uniform(0.05, 0.2, (40, 1, 1, 1))
+    return np.clip(127 + 255 * contrasts * rng.normal(size=(40, 16, 16, 1)), 0, 255).astype(np.uint8)
+
+
+def _calibration(model: SpreadModel, held_back: np.ndarray) -> Calibration:
+    latents = model.model_outputs(held_back).latent.reshape(-1).astype(float)
+    return calibrate(np.square(latents), np.ones((1, 4, 4)))
+
+
+@pytest.mark.parametrize("gain", [0.6, 1.0, 1.3])
+def test_it_follows_the_scale_of_the_scores(held_back: np.ndarray, gain: float) -> None:
+    transfer = ThresholdTransfer(SpreadModel(), held_back, 0)
+    file = SpreadModel(gain=gain)
+    carried = transfer.apply(_calibration(file, held_back), file)
+    assert carried.threshold == pytest.approx(0.02 * gain, rel=1e-5)
+    latents = file.model_outputs(held_back).latent.reshape(-1).astype(float)
+    assert carried.num_above == np.count_nonzero(np.square(latents) > carried.threshold) > 0
+
+
+def test_what_happens_far_from_the_threshold_does_not_matter(held_back: np.ndarray) -> None:
+    highest = np.sqrt(_calibration(SpreadModel(), held_back).score_max)
+    run = SpreadModel(threshold=0.5 * highest**2)
+    bent = SpreadModel(bent_from=0.97 * highest)  # the highest good image and most of the disturbed ones
+    own = _calibration(bent, held_back)
+    assert own.threshold == pytest.approx(1.5**2 * highest**2, rel=1e-5)
+    carried = ThresholdTransfer(run, held_back, 0).apply(own, bent)
+    assert carried.threshold == pytest.approx(run.threshold, rel=1e-5)
+    assert carried.score_quantiles == own.score_quantiles
+
+
+def test_scores_of_zero_are_no_obstacle(held_back: np.ndarray) -> None:
+    grey = np.full_like(held_back[:4], 127)
+    carried = ThresholdTransfer(SpreadModel(threshold=0.0), grey, 0).apply(
+        _calibration(SpreadModel(), grey), SpreadModel()
+    )
+    assert carried.threshold == 0
