@@ -14,7 +14,11 @@ def gate_failures(parity: ArtefactParity, options: ExportOptions) -> tuple[str, 
             f"the image AUROC is {parity.auroc:.4f}, {parity.auroc_drop:.4f} below the run's; at most "
             f"{options.max_auroc_drop:g} is allowed (--max-auroc-drop)"
         )
-    if parity.verdict_flip_share > options.max_verdict_flips:
+    allowed_flips = options.max_verdict_flips * len(parity.scores)
+    if options.max_verdict_flips > 0:
+        # The run's threshold lies at the score of one good image, which the slightest change puts on either side.
+        allowed_flips = max(allowed_flips, 1)
+    if parity.verdict_flips > allowed_flips:
         failures.append(
             f"{parity.verdict_flips} images ({parity.verdict_flip_share:.1%}) are judged differently from the run; at "
             f"most {options.max_verdict_flips:.1%} are allowed (--max-verdict-flips)"

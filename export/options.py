@@ -56,7 +56,7 @@ class ExportOptions:
     max_verdict_flips: float = option(
         0.05,
         "The export fails if run and artefact, each with its own threshold, disagree on a larger share of images "
-        "than this; 1 allows all.",
+        "than this; 1 allows all, and above 0 a single image is always allowed.",
         minimum=0,
         maximum=1,
     )

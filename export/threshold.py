@@ -20,6 +20,8 @@ from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 FEWEST_NEAREST = 20
 NEAREST_SHARE = 0.2
 _SMALLEST_SCORE = 1e-12
+# The threshold lies at a good image's score; float kernels that add in another order must not put it above.
+_ROUNDING = 1e-5
 
 
 class ThresholdTransfer:
@@ -41,7 +43,7 @@ class ThresholdTransfer:
         """Return a file's calibration with the run's threshold on the file's scale.
 
         The factor between the scales is the median of file score / run score over the images whose run score is
-        nearest to the run's threshold, by their ratio: a fifth of all, at least twenty.
+        nearest to the run's threshold, by their ratio: a fifth of all, at least twenty. A hundred-thousandth is added.
 
         Args:
             calibration: From the file's scores of the held-back images, by quantile. Those of them that are above the
@@ -52,7 +54,8 @@ class ThresholdTransfer:
         distances = np.abs(np.log(self._run_scores / max(self._run_threshold, _SMALLEST_SCORE)))
         count = max(FEWEST_NEAREST, round(NEAREST_SHARE * len(distances)))
         nearest = np.argsort(distances, kind="stable")[:count]
-        threshold = self._run_threshold * float(np.median(file_scores[nearest] / self._run_scores[nearest]))
+        factor = float(np.median(file_scores[nearest] / self._run_scores[nearest]))
+        threshold = self._run_threshold * factor * (1 + _ROUNDING)
         num_above = int(np.count_nonzero(file_scores[: self._num_good] > threshold))
         return replace(calibration, threshold=threshold, num_above=num_above)
 

@@ -113,13 +113,21 @@ def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
 
 
 def test_the_gate_names_each_bound_that_is_broken(images: ParityImages) -> None:
-    parity = dataclasses.replace(_compare(images, gain=1.0, threshold=0.35), auroc=0.9, auroc_drop=0.1)
+    # The seventh and the eighth image, with scores of 0.30 and 0.39.
+    parity = dataclasses.replace(_compare(images, gain=1.0, threshold=0.40), auroc=0.9, auroc_drop=0.1)
     drop, flips = gate_failures(parity, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
     assert "0.9000, 0.1000 below the run's" in drop
     assert "--max-auroc-drop" in drop
-    assert "1 images (10.0%)" in flips
+    assert "2 images (20.0%)" in flips
     assert "--max-verdict-flips" in flips
     assert gate_failures(parity, ExportOptions(max_auroc_drop=1.0, max_verdict_flips=1.0)) == ()
+
+
+def test_one_image_at_the_threshold_passes_unless_none_is_allowed(images: ParityImages) -> None:
+    parity = _compare(images, gain=1.0, threshold=0.35)
+    assert gate_failures(parity, ExportOptions(max_verdict_flips=0.05)) == ()
+    (flips,) = gate_failures(parity, ExportOptions(max_verdict_flips=0.0))
+    assert "1 images (10.0%)" in flips
 
 
 def test_a_better_auroc_passes_the_gate(images: ParityImages) -> None:
