@@ -266,7 +266,7 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
-    between the windows' centres.
+    between the windows' centres; where the rule has statistics, times their distances, interpolated alike.
 
     Args:
         rule: Where the map comes from.
@@ -280,7 +280,11 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
         ValueError: The rule needs a reconstruction and the outputs have none.
     """
     if rule.map_source == "latent":
-        return _upsample_windows(latent_distances(outputs), inputs.shape[1], inputs.shape[2])
+        height, width = inputs.shape[1:3]
+        maps = _upsample_windows(latent_distances(outputs), height, width)
+        if rule.statistics is not None:
+            maps *= _upsample_windows(rule.statistics.distances(inputs), height, width, overlap=0.5)
+        return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
 
 
@@ -311,21 +315,20 @@ def _smooth(maps: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(maps)
 
 
-def _upsample_windows(distances: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return float64 (B, h, w) distances of windows as float32 (B, height, width) per pixel."""
-    rows = _interpolation_weights(distances.shape[1], height)
-    columns = _interpolation_weights(distances.shape[2], width)
-    return np.matmul(np.matmul(rows, distances), columns.T).astype(np.float32)
+def _upsample_windows(distances: np.ndarray, height: int, width: int, overlap: float = 0.0) -> np.ndarray:
+    """Return float64 (B, h, w) distances of windows as float64 (B, height, width) per pixel.
 
-
-def _interpolation_weights(windows: int, size_px: int) -> np.ndarray:
-    """Return (size_px, windows) weights that interpolate linearly between the windows' centres.
-
-    The windows stand side by side and together cover the image, so n of them along a side of `size_px` pixels are
-    size_px / n pixels apart, the first one half of that from the border.
+    The windows together cover the image; neighbours share `overlap` of their pixels.
     """
-    stride_px = size_px / windows
-    centres_px = (np.arange(windows) + 0.5) * stride_px
+    rows = _interpolation_weights(distances.shape[1], height, overlap)
+    columns = _interpolation_weights(distances.shape[2], width, overlap)
+    return np.matmul(np.matmul(rows, distances), columns.T)
+
+
+def _interpolation_weights(windows: int, size_px: int, overlap: float) -> np.ndarray:
+    """Return (size_px, windows) weights that interpolate linearly between the windows' centres."""
+    window_px = size_px / (windows - (windows - 1) * overlap)
+    stride_px = window_px * (1 - overlap)
     pixels_px = np.arange(size_px) + 0.5
-    position = np.clip((pixels_px - centres_px[0]) / stride_px, 0, windows - 1)
+    position = np.clip((pixels_px - window_px / 2) / stride_px, 0, windows - 1)
     return np.clip(1 - np.abs(position[:, np.newaxis] - np.arange(windows)), 0, None)
