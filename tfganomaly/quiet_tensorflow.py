@@ -66,3 +66,4 @@ def import_quietly() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with quiet_tensorflow():
         import tensorflow  # noqa: F401
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice on tracing is not for our users

@@ -21,6 +21,8 @@ _WIDTH_INCHES = 5.2
 _PIXELS_PER_INCH = 160
 _FONT_POINTS = 9.5
 _HISTOGRAM_BINS = 40
+_WIDE_SPREAD = 10  # times the median
+_LOGARITHMIC = ", logarithmic"
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ def roc_plot(
 def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *, theme: Theme = LIGHT) -> bytes:
     """Draws the distribution of the scores of good and of anomalous images, with the threshold.
 
-    Each class is shown as per cent of its own images, because test sets are rarely balanced. When a few scores
-    lie far out, the last bar collects them and says so.
+    Each class is shown as per cent of its own images, because test sets are rarely balanced. Scores that spread over
+    orders of magnitude stand on a logarithmic axis; when else a few lie far out, the last bar collects them and says
+    so.
 
     Args:
         labels: (N,) 0 = good, 1 = anomalous; one class may be absent.
@@ -117,7 +120,35 @@ def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *,
         A PNG file.
     """
     figure, axes = _new_plot(theme, height_inches=3.6)
+    edges, axis_note = _histogram_edges(scores, threshold)
+    for label, colour, name in ((0, theme.good, "good"), (1, theme.anomalous, "anomalous")):
+        chosen = scores[labels == label]
+        if chosen.size == 0:
+            continue
+        counts, _ = np.histogram(np.clip(chosen, edges[0], edges[-1]), bins=edges)
+        shares = 100 * counts / chosen.size
+        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
+        axes.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} ({chosen.size})")
+    axes.axvline(threshold, color=theme.text, linewidth=1.3, linestyle=(0, (4, 2)), label="threshold")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("score" + axis_note)
+    axes.set_ylabel("% of the class")
+    if axis_note == _LOGARITHMIC:
+        axes.set_xscale("log")
+    else:
+        axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        axes.xaxis.get_offset_text().set_color(theme.text)
+        axes.xaxis.get_offset_text().set_fontsize(_FONT_POINTS)
+    axes.set_xlim(edges[0], edges[-1])
+    _legend(axes, theme, location="upper right")
+    return _to_png(figure)
+
+
+def _histogram_edges(scores: np.ndarray, threshold: float) -> tuple[np.ndarray, str]:
+    """Return the borders of the bars, and what to add to the axis' name."""
     low, high = float(min(scores.min(), threshold)), float(max(scores.max(), threshold))
+    if low > 0 and np.quantile(scores, 0.98) > _WIDE_SPREAD * np.median(scores):
+        return np.geomspace(low, 1.1 * high, _HISTOGRAM_BINS + 1), _LOGARITHMIC
     bulk = max(float(np.quantile(scores, 0.98)), threshold)
     collects_outliers = high - low > 2 * (bulk - low) > 0
     if collects_outliers:
@@ -126,25 +157,7 @@ def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *,
     high += 0.04 * (high - low)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, _HISTOGRAM_BINS + 1)
-    for label, colour, name in ((0, theme.good, "good"), (1, theme.anomalous, "anomalous")):
-        chosen = scores[labels == label]
-        if chosen.size == 0:
-            continue
-        counts, _ = np.histogram(np.clip(chosen, low, high), bins=edges)
-        shares = 100 * counts / chosen.size
-        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
-        axes.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} ({chosen.size})")
-    axes.axvline(threshold, color=theme.text, linewidth=1.3, linestyle=(0, (4, 2)), label="threshold")
-    axes.set_xlim(low, high)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("score" + (" (last bar: all above)" if collects_outliers else ""))
-    axes.set_ylabel("% of the class")
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
-    axes.xaxis.get_offset_text().set_color(theme.text)
-    axes.xaxis.get_offset_text().set_fontsize(_FONT_POINTS)
-    _legend(axes, theme, location="upper right")
-    return _to_png(figure)
+    return np.linspace(low, high, _HISTOGRAM_BINS + 1), " (last bar: all above)" if collects_outliers else ""
 
 
 def per_defect_bars(
