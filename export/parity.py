@@ -94,7 +94,8 @@ class ArtefactParity:
         auroc: Image AUROC, or None without both classes.
         auroc_drop: The run's minus this file's, or None.
         score_difference: Of raw scores.
-        margin_difference: The same divided by the run's margin, its threshold minus its median good score.
+        margin_difference: The same divided by the run's margin, its threshold minus its median good score. A score
+            further than a margin above the threshold counts as that far: no verdict hangs on how far it is.
         rank_correlation: Spearman's, over all images; None where scores are all equal.
         verdict_flips: Images that run and file judge differently, each with its own threshold.
         verdict_flip_share: The same as a share of the images.
@@ -281,6 +282,8 @@ def compare_with_run(
         latency_ms: From `measure_latency_ms`.
     """
     difference = artefact.scores - run.scores
+    highest = run.threshold + run_margin
+    near_difference = np.minimum(artefact.scores, highest) - np.minimum(run.scores, highest)
     auroc, run_auroc = image_auroc(images.labels, artefact.scores), image_auroc(images.labels, run.scores)
     flips = int(np.count_nonzero(artefact.verdicts != run.verdicts))
     return ArtefactParity(
@@ -290,7 +293,7 @@ def compare_with_run(
         auroc=auroc,
         auroc_drop=None if auroc is None or run_auroc is None else run_auroc - auroc,
         score_difference=Spread.of(difference),
-        margin_difference=Spread.of(difference / max(run_margin, 1e-12)),
+        margin_difference=Spread.of(near_difference / max(run_margin, 1e-12)),
         rank_correlation=_rank_correlation(run.scores, artefact.scores),
         verdict_flips=flips,
         verdict_flip_share=flips / len(run.scores),
