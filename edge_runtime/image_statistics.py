@@ -36,6 +36,7 @@ _LEAST_SIDE_PX = 64
 SHRINKAGE = 0.05
 # Of any figure, so that a window that never changes, such as white background, is not judged by its last grey level.
 _LEAST_VARIANCE = 1e-3
+_MEASURED_AT_ONCE = 64
 _STEPS_A_GREY_LEVEL = 4
 # Brightness counts in these units, all else as fourth roots: of the same order for what surfaces usually show.
 _BRIGHTNESS_UNIT = 16.0
@@ -177,18 +178,28 @@ class ImageStatistics:
         """Measure good pictures.
 
         Args:
-            pixels: uint8 (N, H, W, C), N >= 1; see `image_figures`. Read one at a time, so they may lie on a disk.
+            pixels: uint8 (N, H, W, C), N >= 1; see `image_figures`. Read a few at a time, so they may lie on a disk.
         """
-        figures = np.stack([image_figures(np.asarray(image)) for image in pixels])
-        mean = figures.mean(axis=0)
-        deviations = (figures - mean).transpose(1, 2, 0, 3)  # (WINDOWS, WINDOWS, N, F)
+        origin = image_figures(np.asarray(pixels[0]))
+        groups = _groups(origin.shape[-1])
+        sums = np.zeros(origin.shape)
+        products = [np.zeros((WINDOWS, WINDOWS, len(group), len(group))) for group in groups]
+        for start in range(0, len(pixels), _MEASURED_AT_ONCE):
+            chunk = [image_figures(np.asarray(image)) - origin for image in pixels[start : start + _MEASURED_AT_ONCE]]
+            deviations = np.stack(chunk, axis=2)  # (WINDOWS, WINDOWS, N, F)
+            sums += deviations.sum(axis=2)
+            for product, group in zip(products, groups, strict=True):
+                part = deviations[..., group]
+                product += np.matmul(part.swapaxes(2, 3), part)
+        shift = sums / len(pixels)
         factors = []
-        for group in _groups(figures.shape[-1]):
-            part = deviations[..., group]
-            covariance = np.matmul(part.swapaxes(2, 3), part) / len(figures)
-            diagonal = np.eye(covariance.shape[-1])
+        for product, group in zip(products, groups, strict=True):
+            moved = shift[..., group]
+            covariance = product / len(pixels) - moved[..., np.newaxis] * moved[..., np.newaxis, :]
+            diagonal = np.eye(len(group))
             shrunk = (1 - SHRINKAGE) * covariance + (SHRINKAGE * covariance + _LEAST_VARIANCE) * diagonal
             factors.append(np.linalg.cholesky(np.linalg.inv(shrunk)).swapaxes(2, 3).astype(np.float32))
+        mean = origin + shift
         return cls(mean.astype(np.float32), tuple(factors))
 
     def distances(self, inputs: np.ndarray) -> np.ndarray:

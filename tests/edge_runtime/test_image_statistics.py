@@ -78,6 +78,18 @@ def test_what_differs_from_the_good_images_is_unusual(channels: int) -> None:
         assert unusualness(statistics, images).min() > 2 * usual.max()
 
 
+def test_the_gaussians_are_those_of_all_images_together() -> None:
+    images = grainy_images(150, 0)  # more than are measured at once
+    statistics = ImageStatistics.of_images(images)
+    figures = np.stack([image_figures(image) for image in images])
+    np.testing.assert_allclose(statistics.mean, figures.mean(axis=0), rtol=1e-6)
+    narrow = figures[:, 3, 3, [0, 1, *range(50, 66)]]
+    covariance = np.cov(narrow.T, bias=True)
+    covariance += np.diag(1e-3 + 0 * np.diag(covariance)) - 0.05 * (covariance - np.diag(np.diag(covariance)))
+    factor = statistics.factors[1][3, 3].astype(float)
+    np.testing.assert_allclose(np.linalg.inv(factor.T @ factor), covariance, rtol=1e-3, atol=1e-6)
+
+
 def test_it_works_with_images_that_are_all_alike() -> None:
     same = np.full((3, 64, 64, 1), 90, np.uint8)
     statistics = ImageStatistics.of_images(same)
