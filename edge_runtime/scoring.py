@@ -118,7 +118,7 @@ WEIGHTED_SUM: Mapping[str, float] = {"latent_l2": 1.0, "reconstruction_l1": 50.0
 """The sum that is shown beside the single components: their weights in the paper's generator loss."""
 
 STATISTICS_NAME = "image_statistics"
-"""What the factor of `ScoreRule.statistics` is called beside the components."""
+"""What `ScoreRule.statistics` gives is called so beside the components."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ class ScoreRule:
 
     Attributes:
         components: Weight by name of a component (see `COMPONENTS`); the score is the weighted sum ...
-        statistics: ... times how unusual the image is against these statistics of good images; None: the sum alone.
+        statistics: ... or the geometric mean of that and of how unusual the image is against these statistics of good
+            images.
         pooling: "mean", "max" or "top" (mean of the largest hundredth) of the windows' distances.
         map_source: "reconstruction" (difference of the pixels) or "latent" (distance of the windows).
 
@@ -154,14 +155,14 @@ class ScoreRule:
 
     @property
     def formula(self) -> str:
-        """The score in words, such as "latent_l2", "latent_l2 × image_statistics" or "weighted_sum"."""
+        """The score in words, such as "latent_l2", "√(latent_l2 × image_statistics)" or "weighted_sum"."""
         terms = [(name, weight) for name, weight in self.components.items() if weight]
         text = " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms)
         if dict(self.components) == WEIGHTED_SUM:
             text = "weighted_sum"
         if self.statistics is None:
             return text
-        return f"({text}) × {STATISTICS_NAME}" if " + " in text else f"{text} × {STATISTICS_NAME}"
+        return f"√(({text}) × {STATISTICS_NAME})" if " + " in text else f"√({text} × {STATISTICS_NAME})"
 
     @property
     def needs_discriminator(self) -> bool:
@@ -242,7 +243,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
     over one image at a time.
 
     Args:
-        rule: Which components, with which weights, and what they are multiplied by.
+        rule: Which components, with which weights, and which statistics.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
 
@@ -257,7 +258,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
     if rule.statistics is not None:
-        total *= rule.statistics.unusualness(inputs)
+        total = np.sqrt(total * rule.statistics.unusualness(inputs))
     return total.astype(np.float32)
 
 

@@ -114,8 +114,8 @@ class TrainingOptions:
     )
     score_factor: str = option(
         "none",
-        "image_statistics multiplies the score by how unusual brightness and texture of the image's parts are against "
-        "those of the good training images.",
+        "image_statistics makes the score the geometric mean of what --score says and of how unusual brightness and "
+        "texture of the image's parts are against those of the good training images.",
         choices=("none", "image_statistics"),
     )
     xla: bool = option(True, "Compile the training step with XLA, which is about three times faster.")

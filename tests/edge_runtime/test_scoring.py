@@ -183,7 +183,7 @@ def test_the_rule_survives_json() -> None:
     assert ScoreRule.from_dict(stored) == rule
 
 
-def test_statistics_of_good_images_multiply_the_sum() -> None:
+def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
     inputs, outputs = random_batch(6)
     statistics = ImageStatistics.of_images(np.random.default_rng(1).integers(0, 256, (9, 32, 32, 1), np.uint8))
     plain = ScoreRule({"latent_l2": 1.0, "latent_l1": 0.5})
@@ -192,10 +192,10 @@ def test_statistics_of_good_images_multiply_the_sum() -> None:
     factor = score_components(rule, inputs, outputs)["image_statistics"]
     np.testing.assert_array_equal(factor, statistics.unusualness(inputs).astype(np.float32))
     np.testing.assert_allclose(
-        anomaly_scores(rule, inputs, outputs), anomaly_scores(plain, inputs, outputs) * factor, rtol=1e-6
+        anomaly_scores(rule, inputs, outputs), np.sqrt(anomaly_scores(plain, inputs, outputs) * factor), rtol=1e-6
     )
-    assert rule.formula == "(latent_l2 + 0.5 latent_l1) × image_statistics"
-    assert ScoreRule(statistics=statistics).formula == "latent_l2 × image_statistics"
+    assert rule.formula == "√((latent_l2 + 0.5 latent_l1) × image_statistics)"
+    assert ScoreRule(statistics=statistics).formula == "√(latent_l2 × image_statistics)"
     assert ScoreRule.from_dict(rule.to_dict()) == rule
     alone = [
         anomaly_scores(
