@@ -34,7 +34,7 @@ from machine import describe_machine
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.interpreter import Backend, BackendLoader, InterpreterBackend, load_backend
 from edge_runtime.quantization import PixelLevels
-from edge_runtime.recalibration import calibrate_artefact
+from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth, Event
@@ -157,7 +157,7 @@ def _load_without_xnnpack(flatbuffer: bytes, num_threads: int) -> Backend:
 def _measure(model: Path, blocks: int, load: BackendLoader) -> dict[str, object]:
     shape = AnomalyDetector(model).preprocessing.input_shape
     noise = np.random.default_rng(0)
-    calibrate_artefact(model, [noise.integers(0, 256, shape, np.uint8) for _ in range(400)], 0.01)
+    calibrate_artefact(model, [noise.integers(0, 256, shape, np.uint8) for _ in range(400)], CalibrationWish(0.01))
     detector = AnomalyDetector(model, backend_loader=load)
     pictures = [noise.integers(0, 256, shape, np.uint8) for _ in range(64)]
     others = {
