@@ -33,7 +33,7 @@ WINDOWS = CELLS - 1
 # detail, with 64 to 127 pixels along the shorter side.
 _LEAST_SIDE_PX = 64
 # Between the covariance of the good pictures and its diagonal: what keeps it invertible when they are few.
-SHRINKAGE = 0.05
+SHRINKAGE = 0.02
 # Of any figure, so that a window that never changes, such as white background, is not judged by its last grey level.
 _LEAST_VARIANCE = 1e-3
 _MEASURED_AT_ONCE = 64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import MetadataError
-from edge_runtime.image_statistics import WINDOWS, ImageStatistics, image_figures
+from edge_runtime.image_statistics import SHRINKAGE, WINDOWS, ImageStatistics, image_figures
 from edge_runtime.preprocessing import scale_pixels
 
 
@@ -85,7 +85,7 @@ def test_the_gaussians_are_those_of_all_images_together() -> None:
     np.testing.assert_allclose(statistics.mean, figures.mean(axis=0), rtol=1e-6)
     narrow = figures[:, 3, 3, [0, 1, *range(50, 66)]]
     covariance = np.cov(narrow.T, bias=True)
-    covariance += np.diag(1e-3 + 0 * np.diag(covariance)) - 0.05 * (covariance - np.diag(np.diag(covariance)))
+    covariance += np.diag(1e-3 + 0 * np.diag(covariance)) - SHRINKAGE * (covariance - np.diag(np.diag(covariance)))
     factor = statistics.factors[1][3, 3].astype(float)
     np.testing.assert_allclose(np.linalg.inv(factor.T @ factor), covariance, rtol=1e-3, atol=1e-6)
 
