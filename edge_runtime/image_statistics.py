@@ -77,7 +77,8 @@ def image_figures(pixels: np.ndarray) -> np.ndarray:
             difference = _brightness(pixels[:, :, channel : channel + 1], reduction) - brightness
             figures.append(_windows(np.add, difference[np.newaxis])[0] / (scale * _BRIGHTNESS_UNIT))
     for taps, squared_lengths in _SQUARED_LENGTHS.items():
-        answers = np.abs(_filtered(_filtered(brightness, taps, -1), taps, -2)).reshape(-1, *brightness.shape)[1:]
+        answers = _filtered(_filtered(brightness, taps, -1), taps, -2).reshape(-1, *brightness.shape)[1:]
+        np.abs(answers, out=answers)
         lengths = np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
         figures.extend(_root(_windows(np.add, answers) / (scale * lengths)))
         figures.extend(_root(_windows(np.maximum, answers) / (_STEPS_A_GREY_LEVEL * lengths)))
@@ -96,12 +97,16 @@ def _reduction(height: int, width: int) -> int:
 
 def _brightness(pixels: np.ndarray, reduction: int) -> np.ndarray:
     """Return the mean of uint8 (H, W, C) over channels and blocks in quarters of a grey level: int32."""
-    height, width, channels = pixels.shape
-    sums = pixels.sum(axis=2, dtype=np.int32)
-    blocks = sums.reshape(height // reduction, reduction, width // reduction, reduction).sum(
-        axis=(1, 3), dtype=np.int32
-    )
-    return _STEPS_A_GREY_LEVEL * blocks // (channels * reduction * reduction)
+    channels = pixels.shape[2]
+    sums = pixels[:, :, 0].astype(np.int32)
+    for channel in range(1, channels):
+        sums += pixels[:, :, channel]
+    halvings = reduction
+    while halvings > 1:
+        sums = sums[::2] + sums[1::2]
+        sums = sums[:, ::2] + sums[:, 1::2]
+        halvings //= 2
+    return _STEPS_A_GREY_LEVEL * sums // (channels * reduction * reduction)
 
 
 def _filtered(values: np.ndarray, taps: int, axis: int) -> np.ndarray:
@@ -112,18 +117,19 @@ def _filtered(values: np.ndarray, taps: int, axis: int) -> np.ndarray:
     slices = [(..., slice(start, start + size)) + (slice(None),) * (-1 - axis) for start in range(5)]
     before2, before, here, after, after2 = (padded[place] for place in slices)
     near, near_slope = before + after, after - before
+    answers = np.empty((taps, *values.shape), np.int32)
     if taps == 3:
-        return np.stack([near + here, near_slope, near - 2 * here])
+        np.add(near, here, out=answers[0])
+        answers[1] = near_slope
+        np.subtract(near, 2 * here, out=answers[2])
+        return answers
     far, far_slope = before2 + after2, after2 - before2
-    return np.stack(
-        [
-            far + near + here,
-            2 * far_slope + near_slope,
-            2 * far - near - 2 * here,
-            far_slope - 2 * near_slope,
-            far - 4 * near + 6 * here,
-        ]
-    )
+    np.add(far + near, here, out=answers[0])
+    np.add(2 * far_slope, near_slope, out=answers[1])
+    np.subtract(2 * (far - here), near, out=answers[2])
+    np.subtract(far_slope, 2 * near_slope, out=answers[3])
+    np.add(far - 4 * near, 6 * here, out=answers[4])
+    return answers
 
 
 def _windows(reduction: np.ufunc, values: np.ndarray) -> np.ndarray:
