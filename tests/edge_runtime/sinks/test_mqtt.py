@@ -145,7 +145,8 @@ def test_no_event_is_lost_when_the_broker_restarts(
     sink = make_sink(broker.port)
     for number in range(1, 51):
         sink.deliver(judgement(number), None)
-    listener.wait_for(f"{PREFIX}/event/judgement", 1)
+    # A broker that is killed loses what it has confirmed and not yet passed on; that is not the sink's to keep.
+    listener.wait_for(f"{PREFIX}/event/judgement", 50 if end == signal.SIGKILL else 1)
     broker.stop(end)
     for number in range(51, 101):
         sink.deliver(judgement(number), None)
