@@ -18,13 +18,16 @@ import pytest
 from PIL import Image
 
 from edge_runtime.artefact import read_artefact
+from edge_runtime.image_statistics import ImageStatistics
+from edge_runtime.scoring import ScoreRule
 from tests.edge_runtime import aarch64_commands
 from tests.edge_runtime.aarch64_machine import Aarch64Machine, set_up_aarch64_machine
 from tests.edge_runtime.tiny_model import tiny_flatbuffer, tiny_metadata
 
 BASE = {"ai-edge-litert", "click", "numpy", "pillow"}
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("inspect", "calibrate", "inspect_again", "watch", "benchmark")
+COMMANDS = ("inspect", "calibrate", "inspect_again", "inspect_with_statistics", "watch", "benchmark")
+WITH_STATISTICS = "statistics.tflite"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def run_commands(folder: Path, photographs: Path, model: Path, run: Callable[[li
         "inspect": ["inspect", model, photographs, "--format", "json"],
         "calibrate": ["calibrate", model, photographs],
         "inspect_again": ["inspect", model, photographs, "--format", "json", "--threads", "2"],
+        "inspect_with_statistics": ["inspect", model.with_name(WITH_STATISTICS), photographs, "--format", "json"],
         "watch": ["watch", model, photographs, "--once", "--sink", f"jsonl:{folder / 'watch.jsonl'}"],
         "benchmark": ["benchmark", model, "--runs", "5", "--json", folder / "benchmark.json"],
     }
@@ -73,10 +77,14 @@ def run_commands(folder: Path, photographs: Path, model: Path, run: Callable[[li
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from edge_runtime.artefact import write_artefact
 
+    good = np.random.default_rng(0).integers(90, 166, (20, 32, 32, 1), np.uint8)
+    statistics = ImageStatistics.of_images(good)
     paths = {}
     for name in ("arm", "here"):
         folder = tmp_path_factory.mktemp(name)
         write_artefact(folder / "tiny.tflite", tiny_flatbuffer(), tiny_metadata())
+        rule = ScoreRule(statistics=statistics)
+        write_artefact(folder / WITH_STATISTICS, tiny_flatbuffer(), tiny_metadata(score_rule=rule))
         paths[name] = folder / "tiny.tflite"
     return paths
 
@@ -135,7 +143,7 @@ def normalised(requirement: str) -> str:
 def test_scores_are_those_of_x86_64_to_the_bit(
     on_arm: dict[str, CommandResult], on_this_machine: dict[str, CommandResult]
 ) -> None:
-    for command in ("inspect", "inspect_again"):
+    for command in ("inspect", "inspect_again", "inspect_with_statistics"):
         here, there = on_this_machine[command], on_arm[command]
         assert there.code == here.code == 0
         assert len(records(there)) == 18
