@@ -29,8 +29,7 @@ CELLS = 8
 WINDOWS = CELLS - 1
 """Windows along a side: each is two by two of `CELLS` x `CELLS` cells, so neighbours share half of their pixels."""
 
-# Filters need to see what a defect is made of and not the grain of the sensor: large pictures are looked at in less
-# detail, with 64 to 127 pixels along the shorter side.
+# Large pictures are looked at in less detail, where their sides allow it with 64 to 127 pixels along the shorter one.
 _LEAST_SIDE_PX = 64
 # Between the covariance of the good pictures and its diagonal: what keeps it invertible when they are few.
 SHRINKAGE = 0.02
@@ -44,7 +43,7 @@ _BRIGHTNESS_UNIT = 16.0
 # Squared lengths of the discrete Chebyshev polynomials on five and on three points: constant, slope, curve, ...
 _SQUARED_LENGTHS = {5: np.array([5.0, 10, 14, 10, 70]), 3: np.array([3.0, 2, 6])}
 _NUM_ANSWERS = {taps: 2 * (taps * taps - 1) for taps in _SQUARED_LENGTHS}
-_NUM_PLAIN = {1: 2, 3: 4}
+_NUM_FIGURES = tuple(num_plain + sum(_NUM_ANSWERS.values()) for num_plain in (2, 4))  # of a grey and a colour picture
 
 
 def image_figures(pixels: np.ndarray) -> np.ndarray:
@@ -173,7 +172,7 @@ class ImageStatistics:
 
     def __post_init__(self) -> None:
         size = self.mean.shape[-1]
-        known = size in [num_plain + sum(_NUM_ANSWERS.values()) for num_plain in _NUM_PLAIN.values()]
+        known = size in _NUM_FIGURES
         expected = [(WINDOWS, WINDOWS, len(group), len(group)) for group in _groups(size)] if known else []
         fits = self.mean.shape == (WINDOWS, WINDOWS, size) and [factor.shape for factor in self.factors] == expected
         if not (known and fits and all(np.isfinite(values).all() for values in (self.mean, *self.factors))):
@@ -249,6 +248,8 @@ class ImageStatistics:
         """
         fields = StoredFields(data, "image statistics")
         size = fields.integer("figures")
+        if size not in _NUM_FIGURES:  # before memory is asked for by it
+            raise MetadataError(f"The stored image statistics are damaged ({size} figures). Train again.")
         factors = []
         for taps, group in zip(_SQUARED_LENGTHS, _groups(size), strict=True):
             factor = np.zeros((WINDOWS, WINDOWS, len(group), len(group)), np.float32)

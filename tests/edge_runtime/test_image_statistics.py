@@ -132,6 +132,7 @@ def test_they_survive_json_and_refuse_what_is_damaged() -> None:
         {"mean": stored["mean"][:-8]},
         {"figures": 66},
         {"figures": -16},
+        {"figures": 10**9},
         {"factors_5": stored["mean"]},
         {"factors_3": stored["factors_5"]},
     ):
