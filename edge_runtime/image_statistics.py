@@ -219,9 +219,9 @@ class ImageStatistics:
         return np.array([self._distances(image_figures(image)) for image in unscale_pixels(inputs)], np.float64)
 
     def unusualness(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the square of the largest distance of the windows.
+        """Return the cube of the largest distance of the windows.
 
-        Squared, because a network's distances spread twice as far on a scale of logarithms, and would decide alone.
+        Cubed, because a network's distances spread more than twice as far on a scale of logarithms, and would decide.
 
         Args:
             inputs: As in `distances`.
@@ -229,7 +229,8 @@ class ImageStatistics:
         Returns:
             float64 (B,), >= 0.
         """
-        return np.square(self.distances(inputs).reshape(len(inputs), -1).max(axis=1))
+        largest = self.distances(inputs).reshape(len(inputs), -1).max(axis=1)
+        return largest * largest * largest  # not a power, which is not the same to the bit on every machine
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object: the arrays, triangles row by row, as base64 of little-endian float32 in C order."""

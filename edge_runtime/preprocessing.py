@@ -40,6 +40,10 @@ NORMALISED_SPREAD = 0.4
 LEAST_SPREAD = 8 / 127.5
 """An image whose deviation is less, 8 of 255 grey levels, is stretched no further: it would become noise."""
 
+# Of a letterbox's side: over how much the border averages the picture's edge, and how far it fades.
+_AVERAGED_SHARE = 8
+_FADED_SHARE = 8
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -51,8 +55,8 @@ class Preprocessing:
         channels: 1 for grey, 3 for RGB. Pictures of the other kind are converted.
         resize_rule: How a picture of another shape is brought to height x width.
             "stretch": the whole picture, its aspect ratio is lost.
-            "letterbox": the whole picture with its aspect ratio, centred; the rest is filled by repeating its
-            border pixels, so that no artificial edge appears.
+            "letterbox": the whole picture with its aspect ratio, centred; the rest goes on from the picture's edge
+            and fades into the edge's mean, so that neither an artificial line nor a streak appears.
             "crop": the largest centred part with the model's aspect ratio, as the authors of GANomaly do.
         contrast_rule: "as_is"; or "normalised": every picture is brought to the same mean and spread, so that lamp
             and exposure do not count.
@@ -217,6 +221,36 @@ def _resized(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     inner_width = min(width, max(1, round(image.width * input_pixels_per_pixel)))
     inner_height = min(height, max(1, round(image.height * input_pixels_per_pixel)))
     inner = np.asarray(image.resize((inner_width, inner_height), Image.Resampling.BILINEAR))
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    borders = ((top, height - inner_height - top), (left, width - inner_width - left), (0, 0))
-    return np.pad(inner, borders[: inner.ndim], mode="edge")
+    inner = inner.reshape(inner_height, inner_width, -1)
+    if inner_width == width:
+        return _with_border(inner, height)
+    return np.ascontiguousarray(_with_border(inner.swapaxes(0, 1), width).swapaxes(0, 1))
+
+
+def _with_border(inner: np.ndarray, height: int) -> np.ndarray:
+    """Return uint8 (h, W, C), h <= height, in the middle of (height, W, C).
+
+    What is filled in shall not look like a part: repeated pixels would be streaks, and a plain tone would end in a line
+    at the picture's edge. So the edge's pixels are averaged along the edge, and fade into their mean.
+    """
+    top = (height - inner.shape[0]) // 2
+    bottom = height - inner.shape[0] - top
+    above = _continued(inner[0], top, max(1, height // _FADED_SHARE))[::-1]
+    below = _continued(inner[-1], bottom, max(1, height // _FADED_SHARE))
+    return np.concatenate([above, inner, below])
+
+
+def _continued(edge: np.ndarray, num_rows: int, num_faded: int) -> np.ndarray:
+    """Return the rows that follow an edge, uint8 (W, C), from the nearest on: uint8 (num_rows, W, C)."""
+    smooth = _averaged(_averaged(edge.astype(np.int32)))
+    mean = edge.sum(axis=0, dtype=np.int32) // len(edge)
+    share = np.minimum(np.arange(1, num_rows + 1), num_faded).reshape(-1, 1, 1)
+    return ((smooth * (num_faded - share) + mean * share) // num_faded).astype(np.uint8)
+
+
+def _averaged(line: np.ndarray) -> np.ndarray:
+    """Return the running mean of int32 (W, C) over an eighth of its length, its ends repeated."""
+    size = len(line)
+    reach = max(1, size // (2 * _AVERAGED_SHARE))
+    sums = np.cumsum(line[np.clip(np.arange(-reach - 1, size + reach), 0, size - 1)], axis=0)
+    return (sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) // (2 * reach + 1)

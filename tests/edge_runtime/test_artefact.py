@@ -138,6 +138,13 @@ def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
     assert_refused(path, f"has format {FORMAT_VERSION + 1}", "Upgrade tfganomaly")
 
 
+def test_an_older_format_is_read_unless_it_meant_something_else(path: Path) -> None:
+    with_stored(path, lambda stored: stored.update(format_version=3))
+    assert read_artefact(path).metadata == tiny_metadata(8)
+    with_stored(path, lambda stored: stored["preprocessing"].update(resize_rule="letterbox"))
+    assert_refused(path, "has format 3", "Train and export it again")
+
+
 def test_unknown_fields_are_ignored(path: Path) -> None:
     with_stored(path, lambda stored: stored.update(colour="blue"))
     assert read_artefact(path).metadata == tiny_metadata(8)

@@ -110,7 +110,7 @@ def test_the_largest_distance_of_the_windows_counts() -> None:
     images = scale_pixels(grainy_images(3, 4))
     distances = statistics.distances(images)
     assert distances.shape == (3, WINDOWS, WINDOWS)
-    assert statistics.unusualness(images).tolist() == [part.max() ** 2 for part in distances]
+    assert statistics.unusualness(images).tolist() == [part.max() * part.max() * part.max() for part in distances]
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:

@@ -44,11 +44,28 @@ def test_crop_takes_the_middle_of_the_picture() -> None:
     assert (np.abs(pixels - 128) <= 16).all()  # the antialiasing filter reaches a little over the edge
 
 
-def test_letterbox_keeps_the_aspect_ratio_and_repeats_the_border() -> None:
+def test_letterbox_keeps_the_aspect_ratio_and_goes_on_from_the_edge() -> None:
     picture = np.repeat(np.array([[10] * 10 + [200] * 10], np.uint8).T, 40, axis=1)  # dark above, bright below
     pixels = prepare_image(picture, Preprocessing(16, 16, 1, "letterbox"))[:, :, 0]
     assert (pixels[:6] == 10).all()
     assert (pixels[10:] == 200).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_letterbox_border_has_no_streaks_and_fades_into_the_mean_of_the_edge(channels: int) -> None:
+    picture = np.full((64, 128, 3), 100, np.uint8)
+    picture[:, 30] = 255  # one bright line up to the edges, in which repeated pixels would be a streak
+    picture[:, 64:] = 160
+    rule = Preprocessing(128, 128, channels, "letterbox")
+    pixels = prepare_image(picture, rule).astype(int)
+    border = np.concatenate([pixels[:32], pixels[96:][::-1]], axis=1)  # from the outermost row inwards
+    assert np.abs(np.diff(border, axis=1)[:, :127]).max() <= 12
+    assert border[0].std() == 0
+    assert abs(border[0].mean() - 131) <= 2
+    assert border[-1, 20:40].mean() < border[-1, 100:120].mean() - 30
+    turned = prepare_image(picture.swapaxes(0, 1), rule)
+    np.testing.assert_array_equal(turned.swapaxes(0, 1), pixels)
+    assert turned.flags.c_contiguous
 
 
 def test_a_picture_of_the_right_size_is_not_touched() -> None:

@@ -31,7 +31,7 @@ from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import RunError
 from tfganomaly.options import ModelOptions, TrainingOptions
 
-CONFIG_FORMAT_VERSION = 1
+CONFIG_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RunConfig:
         """Reads what `to_dict` wrote.
 
         Raises:
-            RunError: The dictionary is of a newer format.
+            RunError: The dictionary is of a newer format, or of an older one that meant something else.
             KeyError, TypeError: Something is missing; `RunFolder.read_config` turns it into a RunError.
         """
         if values["format_version"] > CONFIG_FORMAT_VERSION:
@@ -90,13 +90,21 @@ class RunConfig:
                 f"the run has config format {values['format_version']}, this version reads up to "
                 f"{CONFIG_FORMAT_VERSION}. Upgrade tfganomaly."
             )
-        return cls(
+        config = cls(
             TrainingOptions(**values["training"]),
             ModelOptions(**values["model"]),
             values["data_source"],
             values["data_archive"],
             ScoreRule.from_dict(values["score_rule"]),
         )
+        if values["format_version"] < 2 and (
+            config.training.resize_rule == "letterbox" or config.training.score_factor != "none"
+        ):
+            raise RunError(
+                f"the run has config format {values['format_version']}, in which borders were filled and scores with "
+                "image statistics made in another way. Train again into a new folder."
+            )
+        return config
 
 
 def preprocessing_of(training: TrainingOptions, model: ModelOptions) -> Preprocessing:

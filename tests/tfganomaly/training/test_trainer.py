@@ -213,6 +213,18 @@ def test_half_written_and_foreign_run_folders_are_one_clear_error(tmp_path):
         load_run(tmp_path)
 
 
+def test_a_run_of_an_older_format_is_read_unless_it_meant_something_else(finished, tmp_path):
+    config = json.loads((finished[0] / "config.json").read_text())
+    config["format_version"] = 1
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert RunFolder(tmp_path).read_config() == RunFolder(finished[0]).read_config()
+    config["training"]["resize_rule"] = "letterbox"
+    path.write_text(json.dumps(config))
+    with pytest.raises(RunError, match="Train again"):
+        RunFolder(tmp_path).read_config()
+
+
 def test_a_damaged_model_file_is_one_clear_error(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     (tmp_path / "run" / "model.keras").write_bytes(b"PK no model")
