@@ -219,7 +219,7 @@ class ImageStatistics:
         return np.array([self._distances(image_figures(image)) for image in unscale_pixels(inputs)], np.float64)
 
     def unusualness(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the cube of the largest distance of the windows.
+        """Return the cube of each window's distance; the largest counts for the image.
 
         Cubed, because a network's distances spread more than twice as far on a scale of logarithms, and would decide.
 
@@ -227,10 +227,10 @@ class ImageStatistics:
             inputs: As in `distances`.
 
         Returns:
-            float64 (B,), >= 0.
+            float64 (B, WINDOWS, WINDOWS), >= 0.
         """
-        largest = self.distances(inputs).reshape(len(inputs), -1).max(axis=1)
-        return largest * largest * largest  # not a power, which is not the same to the bit on every machine
+        distances = self.distances(inputs)
+        return distances * distances * distances  # a power is not the same to the bit on every machine
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object: the arrays, triangles row by row, as base64 of little-endian float32 in C order."""

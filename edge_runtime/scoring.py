@@ -63,6 +63,10 @@ class ModelOutputs:
 TOP_SHARE = 0.01
 
 
+def _largest(windows: np.ndarray) -> np.ndarray:
+    return windows.reshape(len(windows), -1).max(axis=1)
+
+
 def top_mean(distances: np.ndarray) -> np.ndarray:
     """Return the mean of the largest hundredth of the windows' distances, at least of one: (B, h, w) to (B,)."""
     flat = distances.reshape(len(distances), -1)
@@ -72,7 +76,7 @@ def top_mean(distances: np.ndarray) -> np.ndarray:
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda distances: distances.reshape(len(distances), -1).mean(axis=1),
-    "max": lambda distances: distances.reshape(len(distances), -1).max(axis=1),
+    "max": _largest,
     "top": top_mean,
 }
 """How the distances of the windows, (B, h, w), become one number an image, (B,)."""
@@ -232,7 +236,7 @@ def score_components(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs)
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
     if rule.statistics is not None:
-        values[STATISTICS_NAME] = rule.statistics.unusualness(inputs)
+        values[STATISTICS_NAME] = _largest(rule.statistics.unusualness(inputs))
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
@@ -258,7 +262,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
     if rule.statistics is not None:
-        total = np.sqrt(total * rule.statistics.unusualness(inputs))
+        total = np.sqrt(total * _largest(rule.statistics.unusualness(inputs)))
     return total.astype(np.float32)
 
 
@@ -267,7 +271,8 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
-    between the windows' centres; where the rule has statistics, times their distances, interpolated alike.
+    between the windows' centres; where the rule has statistics, the geometric mean of that and of how unusual their
+    windows are, interpolated alike.
 
     Args:
         rule: Where the map comes from.
@@ -284,7 +289,7 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
         height, width = inputs.shape[1:3]
         maps = _upsample_windows(latent_distances(outputs), height, width)
         if rule.statistics is not None:
-            maps *= _upsample_windows(rule.statistics.distances(inputs), height, width, overlap=0.5)
+            maps = np.sqrt(maps * _upsample_windows(rule.statistics.unusualness(inputs), height, width, overlap=0.5))
         return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
 
