@@ -60,10 +60,11 @@ class TrainingOptions:
 
     model: str = option("ganomaly", "Which model to train.", choices=MODEL_NAMES)
     recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper", "paper-small"))
-    epochs: int = option(15, "Passes over the training images, or rounds of --steps-per-epoch.", minimum=1)
+    epochs: int = option(15, "Passes over the training images, or rounds of what --steps-per-epoch says.", minimum=1)
     steps_per_epoch: int | None = option(
         None,
-        "Steps an epoch, however many images there are; one pass over them when not given.",
+        "Steps an epoch, however many images there are. When not given, one pass over them; in the recipe inspection "
+        "one and a half, but at least 20 and at most 100 steps.",
         minimum=1,
         value_type=int,
     )
@@ -133,7 +134,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "generator_width": 16,
         "contextual_loss_weight": 10.0,
         "epochs": 30,
-        "steps_per_epoch": 100,
         "batch_size": 16,
         "learning_rate": 1e-3,
         "beta_1": 0.9,

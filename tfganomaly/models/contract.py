@@ -85,6 +85,15 @@ class AnomalyModel(keras.Model):
         """
         return training_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch)
 
+    def usual_steps_per_epoch(self, num_images: int, batch_size: int) -> int:
+        """How many steps an epoch has unless the user says so; here those that show each image once.
+
+        Args:
+            num_images: Good images to train on, at least `batch_size`.
+            batch_size: Images a step.
+        """
+        return num_images // batch_size
+
     def validation_batches(self, pixels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
         """What `test_step` is fed with after each epoch, the same each time; `pixels` are held-back good images."""
         return validation_batches(pixels, batch_size)

@@ -23,6 +23,8 @@ LAST_LEARNING_RATE_SHARE = 0.02
 WEIGHT_DECAY = 1e-4
 LARGEST_GRADIENT_NORM = 5.0
 SCORE_THRESHOLDS = 1000
+PASSES_PER_EPOCH = 1.5
+FEWEST_STEPS_PER_EPOCH, MOST_STEPS_PER_EPOCH = 20, 100
 
 
 @keras.saving.register_keras_serializable(package="tfganomaly")
@@ -103,6 +105,14 @@ class WindowGanomaly(AnomalyModel):
         from tfganomaly.synthetic_defects.batches import painted_batches
 
         return painted_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch, WINDOW_STRIDE_PX)
+
+    def usual_steps_per_epoch(self, num_images: int, batch_size: int) -> int:
+        """One and a half passes, within bounds.
+
+        Images that are seen too often are learnt by heart, and what other good images have beside counts as a defect.
+        """
+        steps = round(PASSES_PER_EPOCH * num_images / batch_size)
+        return min(max(steps, FEWEST_STEPS_PER_EPOCH), MOST_STEPS_PER_EPOCH)
 
     def validation_batches(self, pixels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
         """Held-back good images, as they are and with painted defects of kinds that training never sees."""

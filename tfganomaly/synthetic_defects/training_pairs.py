@@ -8,7 +8,6 @@ import numpy as np
 from scipy import ndimage
 
 from edge_runtime.preprocessing import NORMALISED_SPREAD, scale_pixels
-from tfganomaly.synthetic_defects.harmless_changes import harmlessly_changed
 from tfganomaly.synthetic_defects.painter import DefectPainter
 
 GOOD_WINDOW, DAMAGED_WINDOW, UNCERTAIN_WINDOW = 0, 1, -1
@@ -16,6 +15,7 @@ GOOD_WINDOW, DAMAGED_WINDOW, UNCERTAIN_WINDOW = 0, 1, -1
 # In [-1, 1], of images of usual contrast.
 _LEAST_CHANGE, _LEAST_VISIBLE_CHANGE = 0.02, 0.08
 _LEAST_VISIBLE_PIXELS = 4
+_SHIFT_SHARE = 0.04
 _LARGEST_RESTRETCH = 2.0
 
 
@@ -65,6 +65,35 @@ def make_pair(
     clean = np.clip((good - mean) * gain, -1, 1)
     damaged = np.clip((painted - mean) * gain, -1, 1)
     return TrainingPair(damaged, clean, label_windows(clean, damaged, window_stride_px))
+
+
+def harmlessly_changed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A good image as it could have been photographed as well: shifted a little, in other light, with more noise.
+
+    Args:
+        pixels: uint8 (S, S, C), of normalised contrast.
+        rng: Source of every random choice.
+
+    Returns:
+        float32 (S, S, C), of usual contrast, not clipped.
+    """
+    image = scale_pixels(pixels)
+    side = image.shape[0]
+    if rng.random() < 0.7:
+        reach_px = max(1, int(side * _SHIFT_SHARE))
+        top, left = rng.integers(0, 2 * reach_px + 1, 2)
+        padded = np.pad(image, ((reach_px, reach_px), (reach_px, reach_px), (0, 0)), mode="edge")
+        image = padded[top : top + side, left : left + side]
+    if rng.random() < 0.5:
+        gamma = np.float32(np.exp(rng.normal(0, 0.15)))
+        image = 2 * np.power((image + 1) / 2, gamma) - 1
+    if rng.random() < 0.5:
+        slope = np.linspace(-1, 1, side, dtype=np.float32)
+        down, right = rng.normal(0, 0.1, 2).astype(np.float32)
+        image = image + (down * slope[:, np.newaxis] + right * slope)[:, :, np.newaxis]
+    if rng.random() < 0.3:
+        image = image + np.float32(0.03) * rng.standard_normal(image.shape, np.float32)
+    return image.astype(np.float32, copy=False)
 
 
 def label_windows(clean: np.ndarray, damaged: np.ndarray, window_stride_px: int) -> np.ndarray:

@@ -47,9 +47,9 @@ def fit(
     keep_freed_memory()
     options = config.training
     batch_size = min(options.batch_size, len(train_pixels))
-    steps_per_epoch = options.steps_per_epoch or len(train_pixels) // batch_size
     keras.utils.set_random_seed(options.seed)
     model = create_model(options.model, config.model)
+    steps_per_epoch = options.steps_per_epoch or model.usual_steps_per_epoch(len(train_pixels), batch_size)
     model.prepare_training(
         options.learning_rate, options.beta_1, options.seed, options.xla, options.epochs * steps_per_epoch
     )

@@ -41,6 +41,11 @@ def test_the_recipe_stays_within_two_megabytes_of_int8_parameters():
     assert WindowGanomaly(options).count_params() < 2_000_000
 
 
+def test_an_epoch_is_one_and_a_half_passes_within_bounds():
+    steps = [tiny().usual_steps_per_epoch(count, 16) for count in (20, 320, 688, 1085, 10_000)]
+    assert steps == [20, 30, 64, 100, 100]
+
+
 def test_a_size_that_the_stages_do_not_divide_is_refused():
     with pytest.raises(OptionError, match="multiple of 32"):
         ModelOptions(image_size=100, channels=1)
