@@ -10,40 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_runtime.calibration import Calibration
 from edge_runtime.flatbuffer import FlatbufferInspection
-from edge_runtime.preprocessing import Preprocessing
-from edge_runtime.scoring import ModelOutputs, ScoreRule
 from export.errors import ExportError, ParityError
 from export.gate import gate_failures
 from export.options import ExportOptions
 from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
 from export.parity_report import ParityFiles, render_parity_report, write_parity_report
+from tests.export.made_up_scorer import MadeUpScorer
 from tfganomaly.errors import OptionError
 
 INSPECTION = FlatbufferInspection(1234, 3, (), (), (), ())
 
 
-@dataclasses.dataclass
-class BrightnessModel:
-    """Scores an image by its mean grey squared; stands for a run or an artefact."""
+class BrightnessModel(MadeUpScorer):
+    """Scores an image by its mean grey squared."""
 
-    description: str
-    threshold: float
-    gain: float = 1.0
-    preprocessing: Preprocessing = dataclasses.field(default_factory=lambda: Preprocessing(4, 4, 1))
-    score_rule: ScoreRule = dataclasses.field(default_factory=ScoreRule)
-    data_source: str = "made up"
-    data_seed: int = 0
-
-    @property
-    def calibration(self) -> Calibration:
-        raise AssertionError("not needed here")
-
-    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
-        mean = (pixels.reshape(len(pixels), -1).mean(axis=1) / 255 * self.gain).astype(np.float32)
-        latent = mean.reshape(-1, 1, 1, 1)
-        return ModelOutputs(latent, np.zeros_like(latent), np.zeros(pixels.shape, np.float32))
+    def latents(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1).mean(axis=1) / 255 * self.gain
 
 
 @pytest.fixture

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from edge_runtime.calibrating import calibrate
 from edge_runtime.calibration import Calibration
-from edge_runtime.preprocessing import Preprocessing
-from edge_runtime.scoring import ModelOutputs, ScoreRule
 from export.threshold import ThresholdTransfer
+from tests.export.made_up_scorer import MadeUpScorer
 
 
 @dataclass
-class SpreadModel:
-    """Scores an image by the spread of its pixels times `gain`; what is above `bent_from` times 1.5 as well."""
+class SpreadModel(MadeUpScorer):
+    """Scores an image by the spread of its pixels squared times `gain`; what is above `bent_from` times 1.5 as well."""
 
-    threshold: float = 0.02
-    gain: float = 1.0
     bent_from: float = np.inf
-    description: str = "made up"
-    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(16, 16, 1))
-    score_rule: ScoreRule = field(default_factory=ScoreRule)
-    data_source: str = "made up"
-    data_seed: int = 0
 
-    @property
-    def calibration(self) -> Calibration:
-        raise AssertionError("not needed here")
-
-    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+    def latents(self, pixels: np.ndarray) -> np.ndarray:
         spread = (pixels.reshape(len(pixels), -1) / 255).std(axis=1)
-        spread = np.where(spread > self.bent_from, 1.5 * spread, spread) * np.sqrt(self.gain)
-        latent = spread.astype(np.float32).reshape(-1, 1, 1, 1)
-        return ModelOutputs(latent, np.zeros_like(latent))
+        return np.where(spread > self.bent_from, 1.5 * spread, spread) * np.sqrt(self.gain)
 
 
 @pytest.fixture(scope="module")
