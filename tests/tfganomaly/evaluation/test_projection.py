@@ -23,9 +23,12 @@ def test_a_picture_comes_back_to_where_it_was(resize_rule, image_size):
     back = to_picture(values, preprocessing, image_size, image_size)
     assert back.shape == picture.shape
     seen = ~np.isnan(back)
-    difference = np.abs(back - picture)[seen]
-    assert difference.max() < 8  # half a model pixel of the slope at the border
-    assert difference.mean() < 2
+    difference = np.abs(back - picture)
+    if resize_rule == "letterbox":  # its outermost pixels are interpolated with the border
+        pixel = -(-max(image_size) // 32)
+        difference[:pixel] = difference[-pixel:] = difference[:, :pixel] = difference[:, -pixel:] = 0
+    assert difference[seen].max() < 8  # half a model pixel of the slope at the border
+    assert difference[seen].mean() < 2
     seen_share = min(image_size) / max(image_size) if resize_rule == "crop" else 1.0
     assert seen.mean() == pytest.approx(seen_share, abs=0.02)
 
