@@ -271,8 +271,8 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
-    between the windows' centres; where the rule has statistics, times the distances of their windows, interpolated
-    alike: not cubed as in the score, for these windows are coarse and would colour all of a picture of unusual light.
+    between the windows' centres; where the rule has statistics, the geometric mean of that and of how unusual their
+    windows are, interpolated alike.
 
     Args:
         rule: Where the map comes from.
@@ -289,7 +289,7 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
         height, width = inputs.shape[1:3]
         maps = _upsample_windows(latent_distances(outputs), height, width)
         if rule.statistics is not None:
-            maps *= _upsample_windows(rule.statistics.distances(inputs), height, width, overlap=0.5)
+            maps = np.sqrt(maps * _upsample_windows(rule.statistics.unusualness(inputs), height, width, overlap=0.5))
         return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
 

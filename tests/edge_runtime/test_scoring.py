@@ -208,14 +208,14 @@ def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
     assert alone == anomaly_scores(rule, inputs, outputs).tolist()
 
 
-def test_statistics_of_good_images_multiply_the_map_of_the_latents() -> None:
+def test_the_map_is_the_geometric_mean_of_latents_and_statistics() -> None:
     good = np.random.default_rng(1).integers(100, 156, (30, 32, 32, 1), np.uint8)
     rule = ScoreRule(map_source="latent", statistics=ImageStatistics.of_images(good))
     image = good[:1].copy()
     image[:, 24:, 24:] = 128  # a corner without grain, the last window alone
     latent = np.full((1, 4, 4, 2), 2, np.float32)
     anomaly_map = anomaly_maps(rule, scale_pixels(image), ModelOutputs(latent, 0 * latent))[0]
-    expected = 4 * rule.statistics.distances(scale_pixels(image))[0]
+    expected = np.sqrt(4 * rule.statistics.unusualness(scale_pixels(image))[0])
     assert anomaly_map.dtype == np.float32
     assert anomaly_map[28:, 28:] == pytest.approx(np.full((4, 4), expected[-1, -1]), rel=1e-6)
     assert anomaly_map[:4, :4] == pytest.approx(np.full((4, 4), expected[0, 0]), rel=1e-6)
