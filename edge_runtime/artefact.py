@@ -26,7 +26,7 @@ from edge_runtime.scoring import ScoreRule
 from edge_runtime.stored_fields import StoredFields
 from edge_runtime.version import __version__
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 METADATA_FILENAME = "tfganomaly.json"
 OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
 QUANTIZATIONS = ("qat", "ptq", "float32")
@@ -206,14 +206,14 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
                 f"Artefact '{path}' was changed after its export: its model is not the one that its "
                 "metadata describes. Copy it again or export it again."
             )
-        metadata = ArtefactMetadata.from_dict(stored)
-        has_statistics = metadata.score_rule.statistics is not None
-        if version < 4 and (has_statistics or metadata.preprocessing.resize_rule == "letterbox"):
+        has_statistics = fields.mapping("score_rule").get("statistics") is not None
+        is_letterboxed = fields.mapping("preprocessing").get("resize_rule") == "letterbox"
+        if (version < 5 and has_statistics) or (version < 4 and is_letterboxed):
             raise ArtefactError(
                 f"Artefact '{path}' has format {version}, in which borders were filled and scores with image "
                 "statistics made in another way. Train and export it again."
             )
-        return Artefact(flatbuffer, metadata)
+        return Artefact(flatbuffer, ArtefactMetadata.from_dict(stored))
     except (ValueError, RecursionError) as error:  # MetadataError, and text that is not UTF-8 or not JSON
         raise ArtefactError(f"Artefact '{path}' has damaged metadata: {error} Export it again.") from error
 

@@ -1,20 +1,22 @@
-"""Says how unusual a picture's brightness and texture are, window by window, against those of good pictures.
+"""Says how unusual a picture's brightness and texture are, place by place, against those of good pictures.
 
 A network that is taught by painted defects answers what resembles them. What differs in another way, such as a crack
 that is hardly darker than its ground or a surface of another grain, shows in plain statistics of the picture: how
-strongly it answers to a bank of small filters, on average and at most, in each of 7 x 7 windows. They are described by
-two Gaussians a window, one of each bank of filters, which twenty good pictures are enough for. Whole numbers and square
-roots lead from pixels to figures, so that every machine computes the same ones.
+strongly its places answer to small filters (`edge_runtime.image_figures`). Good parts differ from each other too, but
+mostly everywhere at once: in light, in focus, in the grain of their material. So what all places of a picture have in
+common is taken away first, and what is left at each place is held against a Gaussian. Twenty good pictures are enough
+for it.
 
 The Gaussian at each place is that of Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly
-Detection and Localization", 2021; the figures are not those of a pretrained network.
+Detection and Localization", 2021; what places have in common are the first principal components over all of them, as
+in Turk and Pentland, "Eigenfaces for Recognition", 1991. The figures are not those of a pretrained network.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,223 +24,225 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.image_figures import (
+    CELL_FIGURES,
+    CELLS,
+    WINDOW_FIGURES,
+    WINDOWS,
+    cell_figures,
+    window_figures,
+    window_groups,
+)
 from edge_runtime.preprocessing import unscale_pixels
 from edge_runtime.stored_fields import StoredFields
 
-CELLS = 8
-WINDOWS = CELLS - 1
-"""Windows along a side: each is two by two of `CELLS` x `CELLS` cells, so neighbours share half of their pixels."""
+MOST_PICTURES = 2000
+"""Of more good pictures so many are measured, evenly spread, which bounds time and memory."""
+MOST_MODES = 10
+PICTURES_A_MODE = 20
+"""What places have in common is described by one number for every so many good pictures, at most by `MOST_MODES`."""
+RIDGE = 0.03
+"""Share of each figure's own variance that is added to that of its remainder: keeps few pictures' Gaussians wide."""
+# Of any figure, so that a place that never changes, such as white background, is not judged by its last grey level.
+LEAST_VARIANCE = 1e-3
+# Below this share of the whole variance a mode is rounding.
+_LEAST_MODE_SHARE = 1e-9
 
-# Large pictures are looked at in less detail, where their sides allow it with 64 to 127 pixels along the shorter one.
-_LEAST_SIDE_PX = 64
-# Between the covariance of the good pictures and its diagonal: what keeps it invertible when they are few.
-SHRINKAGE = 0.02
-# Of any figure, so that a window that never changes, such as white background, is not judged by its last grey level.
-_LEAST_VARIANCE = 1e-3
-_MEASURED_AT_ONCE = 64
-_STEPS_A_GREY_LEVEL = 4
-# Brightness counts in these units, all else as fourth roots: of the same order for what surfaces usually show.
-_BRIGHTNESS_UNIT = 16.0
-
-# Squared lengths of the discrete Chebyshev polynomials on five and on three points: constant, slope, curve, ...
-_SQUARED_LENGTHS = {5: np.array([5.0, 10, 14, 10, 70]), 3: np.array([3.0, 2, 6])}
-_NUM_ANSWERS = {taps: 2 * (taps * taps - 1) for taps in _SQUARED_LENGTHS}
-_NUM_FIGURES = tuple(num_plain + sum(_NUM_ANSWERS.values()) for num_plain in (2, 4))  # of a grey and a colour picture
-
-
-def image_figures(pixels: np.ndarray) -> np.ndarray:
-    """Return what is measured of one picture, in each of `WINDOWS` x `WINDOWS` windows.
-
-    First the plain figures: mean of the brightness (mean over channels), its standard deviation, and of a colour
-    picture how far the first and the last channel are from the brightness. Then the answers to the 24 filters that are
-    products of two discrete Chebyshev polynomials on five pixels, one of them not constant: absolute value, the mean
-    over the window of each filter, then the largest of each. Then the same of the 8 filters on three pixels. All but
-    the means of brightness and colour as fourth roots of one grey level more than there is, which brings what is a
-    hundred times larger to three times as large.
-
-    Args:
-        pixels: uint8 (H, W, C), both sides multiples of `CELLS`.
-
-    Returns:
-        float64 (WINDOWS, WINDOWS, F); F is 66 for a grey picture, 68 for a colour picture.
-    """
-    channels = pixels.shape[2]
-    reduction = _reduction(pixels.shape[0], pixels.shape[1])
-    brightness = _brightness(pixels, reduction)
-    num_pixels = (2 * brightness.shape[0] // CELLS) * (2 * brightness.shape[1] // CELLS)
-    scale = float(num_pixels * _STEPS_A_GREY_LEVEL)
-    sums = _windows(np.add, brightness[np.newaxis])[0]
-    squares = _windows(np.add, np.square(brightness, dtype=np.int64)[np.newaxis])[0]
-    variances = (num_pixels * squares - np.square(sums)) / scale**2
-    figures = [sums / (scale * _BRIGHTNESS_UNIT), _root(np.sqrt(variances))]
-    if channels == 3:
-        for channel in (0, 2):
-            difference = _brightness(pixels[:, :, channel : channel + 1], reduction) - brightness
-            figures.append(_windows(np.add, difference[np.newaxis])[0] / (scale * _BRIGHTNESS_UNIT))
-    for taps, squared_lengths in _SQUARED_LENGTHS.items():
-        answers = _filtered(_filtered(brightness, taps, -1), taps, -2).reshape(-1, *brightness.shape)[1:]
-        np.abs(answers, out=answers)
-        lengths = np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
-        figures.extend(_root(_windows(np.add, answers) / (scale * lengths)))
-        figures.extend(_root(_windows(np.maximum, answers) / (_STEPS_A_GREY_LEVEL * lengths)))
-    return np.stack(figures, axis=-1)
-
-
-def _reduction(height: int, width: int) -> int:
-    """Return how many pixels along a side are taken as one: a power of two."""
-    reduction = 1
-    while min(height, width) >= 2 * reduction * _LEAST_SIDE_PX and not (
-        height % (2 * reduction * CELLS) or width % (2 * reduction * CELLS)
-    ):
-        reduction *= 2
-    return reduction
-
-
-def _brightness(pixels: np.ndarray, reduction: int) -> np.ndarray:
-    """Return the mean of uint8 (H, W, C) over channels and blocks in quarters of a grey level: int32."""
-    channels = pixels.shape[2]
-    sums = pixels[:, :, 0].astype(np.int32)
-    for channel in range(1, channels):
-        sums += pixels[:, :, channel]
-    halvings = reduction
-    while halvings > 1:
-        sums = sums[::2] + sums[1::2]
-        sums = sums[:, ::2] + sums[:, 1::2]
-        halvings //= 2
-    return _STEPS_A_GREY_LEVEL * sums // (channels * reduction * reduction)
-
-
-def _filtered(values: np.ndarray, taps: int, axis: int) -> np.ndarray:
-    """Return the answers of int32 (..., H, W) to the polynomials along an axis, -1 or -2: (taps, ..., H, W)."""
-    size = values.shape[axis]
-    places = np.clip(np.arange(-2, size + 2), 0, size - 1)  # the border repeated
-    padded = values.take(places, axis=axis)
-    slices = [(..., slice(start, start + size)) + (slice(None),) * (-1 - axis) for start in range(5)]
-    before2, before, here, after, after2 = (padded[place] for place in slices)
-    near, near_slope = before + after, after - before
-    answers = np.empty((taps, *values.shape), np.int32)
-    if taps == 3:
-        np.add(near, here, out=answers[0])
-        answers[1] = near_slope
-        np.subtract(near, 2 * here, out=answers[2])
-        return answers
-    far, far_slope = before2 + after2, after2 - before2
-    np.add(far + near, here, out=answers[0])
-    np.add(2 * far_slope, near_slope, out=answers[1])
-    np.subtract(2 * (far - here), near, out=answers[2])
-    np.subtract(far_slope, 2 * near_slope, out=answers[3])
-    np.add(far - 4 * near, 6 * here, out=answers[4])
-    return answers
-
-
-def _windows(reduction: np.ufunc, values: np.ndarray) -> np.ndarray:
-    """Return sum or maximum of each window of integers (F, H, W): int64 (F, WINDOWS, WINDOWS)."""
-    count, height, width = values.shape
-    cells = reduction.reduce(values.reshape(count, CELLS, height // CELLS, width), axis=2)
-    cells = reduction.reduce(cells.reshape(count, CELLS, CELLS, width // CELLS), axis=3).astype(np.int64)
-    rows = reduction(cells[:, :-1], cells[:, 1:])
-    return reduction(rows[:, :, :-1], rows[:, :, 1:])
-
-
-def _root(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.sqrt(values + 1))
-
-
-def _groups(num_figures: int) -> list[np.ndarray]:
-    """Return which of the figures belong together, the plain ones to both banks of filters."""
-    num_plain = num_figures - sum(_NUM_ANSWERS.values())
-    plain, start, groups = np.arange(num_plain), num_plain, []
-    for count in _NUM_ANSWERS.values():
-        groups.append(np.concatenate([plain, np.arange(start, start + count)]))
-        start += count
-    return groups
+Groups = Sequence[np.ndarray]
+"""Which figures are held against one Gaussian, by their numbers; a figure may be in several groups."""
 
 
 @dataclass(frozen=True)
-class ImageStatistics:
-    """What good pictures look like: a Gaussian of the figures of each bank of filters in each window.
+class PlaceStatistics:
+    """What good pictures look like on one grid of places.
+
+    A figure is its mean, plus what all places have in common, plus a remainder of the place's own. All arrays are
+    rounded before anything is computed from them, so a run and a file made from it give the same distances.
 
     Attributes:
-        mean: float32 (WINDOWS, WINDOWS, F), of `image_figures`.
-        factors: For each bank float32 (WINDOWS, WINDOWS, G, G), upper triangular: U with U^T U the inverse of the
-            covariance of the bank's G figures.
+        groups: G groups of figures.
+        mean: float32 (h, w, F), of the good pictures' figures.
+        spread: float16 (h, w, F), their standard deviations, above 0.
+        modes: float16 (K, h, w, F), the principal components of the deviations in units of `spread`.
+        factors: For each group of g figures float16 (h, w, g, g), upper triangular: U with U^T U the inverse of the
+            covariance of the remainders.
 
     Raises:
         MetadataError: Shapes that do not belong together, or numbers that are not finite.
     """
 
+    groups: Groups = field(repr=False)
     mean: np.ndarray = field(repr=False)
+    spread: np.ndarray = field(repr=False)
+    modes: np.ndarray = field(repr=False)
     factors: tuple[np.ndarray, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        size = self.mean.shape[-1]
-        known = size in _NUM_FIGURES
-        expected = [(WINDOWS, WINDOWS, len(group), len(group)) for group in _groups(size)] if known else []
-        fits = self.mean.shape == (WINDOWS, WINDOWS, size) and [factor.shape for factor in self.factors] == expected
-        if not (known and fits and all(np.isfinite(values).all() for values in (self.mean, *self.factors))):
-            raise MetadataError("The stored image statistics are damaged. Train again.")
+        places = self.mean.shape[:2]
+        fits = self.spread.shape == self.mean.shape and self.modes.shape[1:] == self.mean.shape
+        fits &= [factor.shape for factor in self.factors] == [(*places, len(one), len(one)) for one in self.groups]
+        if not (fits and all(np.isfinite(values).all() for values in self._arrays) and (self.spread > 0).all()):
+            raise _damaged()
+
+    @classmethod
+    def of_figures(cls, figures: np.ndarray, groups: Groups) -> PlaceStatistics:
+        """Describe good pictures.
+
+        Args:
+            figures: float64 (N, h, w, F), N >= 1.
+            groups: Which figures belong together.
+        """
+        count = len(figures)
+        mean = figures.mean(axis=0).astype(np.float32)
+        spread = np.sqrt(figures.var(axis=0) + LEAST_VARIANCE).astype(np.float16)
+        deviations = ((figures - mean) / spread).reshape(count, -1)
+        modes = _principal_components(deviations, min(MOST_MODES, count // PICTURES_A_MODE)).astype(np.float16)
+        flat_modes = modes.astype(np.float64)
+        deviations -= (deviations @ flat_modes.T) @ flat_modes
+        remainders = np.moveaxis(deviations.reshape(figures.shape) * spread, 0, 2)  # (h, w, N, F)
+        factors = []
+        for group in groups:
+            part = remainders[..., group]
+            part = part - part.mean(axis=2, keepdims=True)
+            covariance = np.matmul(part.swapaxes(2, 3), part) / count
+            added = RIDGE * np.square(spread[..., group], dtype=np.float64) + LEAST_VARIANCE
+            widened = covariance + added[..., np.newaxis] * np.eye(len(group))
+            factors.append(np.linalg.cholesky(np.linalg.inv(widened)).swapaxes(2, 3).astype(np.float16))
+        return cls(groups, mean, spread, modes.reshape(-1, *mean.shape), tuple(factors))
+
+    def distances(self, figures: np.ndarray) -> np.ndarray:
+        """Return the squared Mahalanobis distance of each place from the good pictures, mean over all figures.
+
+        Args:
+            figures: float64 (h, w, F), of one picture.
+
+        Returns:
+            float64 (h, w), >= 0; on average about 1 for the pictures that were measured.
+        """
+        # Products and sums of numpy's own, not of a linear algebra library, whose order of adding up is the machine's.
+        mean, spread, modes, factors = self._doubles
+        deviations = ((figures - mean) / spread).reshape(-1)
+        amounts = np.add.reduce(modes * deviations, axis=-1)
+        deviations -= np.add.reduce(modes * amounts[:, np.newaxis], axis=0)
+        remainders = deviations.reshape(mean.shape) * spread
+        squares, count = np.zeros(mean.shape[:2]), 0
+        for factor, group in zip(factors, self.groups, strict=True):
+            whitened = np.add.reduce(factor * remainders[:, :, np.newaxis, group], axis=-1)
+            squares += np.add.reduce(np.square(whitened), axis=-1)
+            count += len(group)
+        return squares / count
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object: the arrays, triangles row by row, as base64 of little-endian numbers in C order."""
+        factors = {}
+        for number, factor in enumerate(self.factors):
+            rows, columns = np.triu_indices(factor.shape[-1])
+            factors[f"factors_{number}"] = _encoded(factor[:, :, rows, columns])
+        arrays = {name: _encoded(getattr(self, name)) for name in ("mean", "spread", "modes")}
+        return {"figures": self.mean.shape[-1], "num_modes": len(self.modes), **arrays, **factors}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], side: int, groups: Groups) -> PlaceStatistics:
+        """Return the statistics that `to_dict` described.
+
+        Args:
+            data: What it returned.
+            side: Places along a side.
+            groups: The groups that its figures make.
+
+        Raises:
+            MetadataError: A field is missing, has the wrong type or size.
+        """
+        fields = StoredFields(data, "image statistics")
+        num_modes, shape = fields.integer("num_modes"), (side, side, fields.integer("figures"))
+        if not 0 <= num_modes <= MOST_MODES:
+            raise _damaged(f"{num_modes} modes")
+        factors = []
+        for number, group in enumerate(groups):
+            factor = np.zeros((side, side, len(group), len(group)), np.float16)
+            rows, columns = np.triu_indices(len(group))
+            triangles = _decoded(fields.text(f"factors_{number}"), np.float16, (side, side, len(rows)))
+            factor[:, :, rows, columns] = triangles
+            factors.append(factor)
+        return cls(
+            groups,
+            _decoded(fields.text("mean"), np.float32, shape),
+            _decoded(fields.text("spread"), np.float16, shape),
+            _decoded(fields.text("modes"), np.float16, (num_modes, *shape)),
+            tuple(factors),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PlaceStatistics):
+            return NotImplemented
+        return all(np.array_equal(one, another) for one, another in zip(self._arrays, other._arrays, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(values.tobytes() for values in self._arrays))
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return (self.mean, self.spread, self.modes, *self.factors)
+
+    @cached_property
+    def _doubles(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        mean, spread, modes, *factors = (values.astype(np.float64) for values in self._arrays)
+        return mean, spread, modes.reshape(len(modes), mean.size), tuple(factors)
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """What good pictures look like.
+
+    Attributes:
+        windows: On `WINDOWS` x `WINDOWS` overlapping windows, with all figures: they decide about the picture.
+        cells: On `CELLS` x `CELLS` cells, texture alone: they show more exactly where.
+    """
+
+    windows: PlaceStatistics
+    cells: PlaceStatistics
 
     @classmethod
     def of_images(cls, pixels: np.ndarray) -> ImageStatistics:
         """Measure good pictures.
 
         Args:
-            pixels: uint8 (N, H, W, C), N >= 1; see `image_figures`. Read a few at a time, so they may lie on a disk.
+            pixels: uint8 (N, H, W, C), N >= 1; see `window_figures`. Read one at a time, so they may lie on a disk.
         """
-        origin = image_figures(np.asarray(pixels[0]))
-        groups = _groups(origin.shape[-1])
-        sums = np.zeros(origin.shape)
-        products = [np.zeros((WINDOWS, WINDOWS, len(group), len(group))) for group in groups]
-        for start in range(0, len(pixels), _MEASURED_AT_ONCE):
-            chunk = [image_figures(np.asarray(image)) - origin for image in pixels[start : start + _MEASURED_AT_ONCE]]
-            deviations = np.stack(chunk, axis=2)  # (WINDOWS, WINDOWS, N, F)
-            sums += deviations.sum(axis=2)
-            for product, group in zip(products, groups, strict=True):
-                part = deviations[..., group]
-                product += np.matmul(part.swapaxes(2, 3), part)
-        shift = sums / len(pixels)
-        factors = []
-        for product, group in zip(products, groups, strict=True):
-            moved = shift[..., group]
-            covariance = product / len(pixels) - moved[..., np.newaxis] * moved[..., np.newaxis, :]
-            diagonal = np.eye(len(group))
-            shrunk = (1 - SHRINKAGE) * covariance + (SHRINKAGE * covariance + _LEAST_VARIANCE) * diagonal
-            factors.append(np.linalg.cholesky(np.linalg.inv(shrunk)).swapaxes(2, 3).astype(np.float32))
-        mean = origin + shift
-        return cls(mean.astype(np.float32), tuple(factors))
+        chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_PICTURES)).round().astype(int)
+        of_windows = np.stack([window_figures(np.asarray(pixels[index])) for index in chosen])
+        windows = PlaceStatistics.of_figures(of_windows, window_groups(of_windows.shape[-1]))
+        of_cells = np.stack([cell_figures(np.asarray(pixels[index])) for index in chosen])
+        return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS))
 
-    def distances(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the squared Mahalanobis distance of each window from the good pictures, mean over all figures.
+    def factors(self, inputs: np.ndarray) -> np.ndarray:
+        """Return what the anomaly score of each picture is multiplied by: its largest window distance, to the fourth.
+
+        To the fourth, because a network's distances spread two to three times as far on a scale of logarithms, and
+        would decide.
 
         Args:
             inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
 
         Returns:
-            float64 (B, WINDOWS, WINDOWS), >= 0; on average about 1 for the pictures that were measured.
+            float64 (B,), >= 0.
         """
-        return np.array([self._distances(image_figures(image)) for image in unscale_pixels(inputs)], np.float64)
+        largest = self.window_distances(inputs).reshape(len(inputs), -1).max(axis=1)
+        return np.square(np.square(largest))  # a power is not the same to the bit on every machine
 
-    def unusualness(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the cube of each window's distance; the largest counts for the image.
+    def window_distances(self, inputs: np.ndarray) -> np.ndarray:
+        """Return how far each window is from the good pictures: float64 (B, WINDOWS, WINDOWS), >= 0; see `factors`."""
+        pictures = unscale_pixels(inputs)
+        return np.array([self.windows.distances(window_figures(picture)) for picture in pictures], np.float64)
 
-        Cubed, because a network's distances spread more than twice as far on a scale of logarithms, and would decide.
-
-        Args:
-            inputs: As in `distances`.
-
-        Returns:
-            float64 (B, WINDOWS, WINDOWS), >= 0.
-        """
-        distances = self.distances(inputs)
-        return distances * distances * distances  # a power is not the same to the bit on every machine
+    def cell_distances(self, inputs: np.ndarray) -> np.ndarray:
+        """Return how far each cell is from the good pictures: float64 (B, CELLS, CELLS), >= 0; see `factors`."""
+        pictures = unscale_pixels(inputs)
+        return np.array([self.cells.distances(cell_figures(picture)) for picture in pictures], np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON object: the arrays, triangles row by row, as base64 of little-endian float32 in C order."""
-        factors = {}
-        for taps, factor in zip(_SQUARED_LENGTHS, self.factors, strict=True):
-            rows, columns = np.triu_indices(factor.shape[-1])
-            factors[f"factors_{taps}"] = _encoded(factor[:, :, rows, columns])
-        return {"figures": int(self.mean.shape[-1]), "mean": _encoded(self.mean), **factors}
+        """Return a JSON object."""
+        return {"windows": self.windows.to_dict(), "cells": self.cells.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImageStatistics:
@@ -248,48 +252,41 @@ class ImageStatistics:
             MetadataError: A field is missing, has the wrong type or size.
         """
         fields = StoredFields(data, "image statistics")
-        size = fields.integer("figures")
-        if size not in _NUM_FIGURES:  # before memory is asked for by it
-            raise MetadataError(f"The stored image statistics are damaged ({size} figures). Train again.")
-        factors = []
-        for taps, group in zip(_SQUARED_LENGTHS, _groups(size), strict=True):
-            factor = np.zeros((WINDOWS, WINDOWS, len(group), len(group)), np.float32)
-            rows, columns = np.triu_indices(len(group))
-            factor[:, :, rows, columns] = _decoded(fields.text(f"factors_{taps}"), (WINDOWS, WINDOWS, len(rows)))
-            factors.append(factor)
-        return cls(_decoded(fields.text("mean"), (WINDOWS, WINDOWS, size)), tuple(factors))
+        windows, cells = fields.mapping("windows"), fields.mapping("cells")
+        sizes = [StoredFields(one, "image statistics").integer("figures") for one in (windows, cells)]
+        if sizes[0] not in WINDOW_FIGURES or sizes[1] != CELL_FIGURES:  # before memory is asked for by them
+            raise _damaged(f"{sizes[0]} and {sizes[1]} figures")
+        return cls(
+            PlaceStatistics.from_dict(windows, WINDOWS, window_groups(sizes[0])),
+            PlaceStatistics.from_dict(cells, CELLS, _CELL_GROUPS),
+        )
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ImageStatistics):
-            return NotImplemented
-        mine, others = (self.mean, *self.factors), (other.mean, *other.factors)
-        return all(np.array_equal(one, another) for one, another in zip(mine, others, strict=True))
 
-    def __hash__(self) -> int:
-        return hash((self.mean.tobytes(), *(factor.tobytes() for factor in self.factors)))
+_CELL_GROUPS: Groups = (np.arange(CELL_FIGURES),)
 
-    @cached_property
-    def _doubles(self) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        return self.mean.astype(np.float64), tuple(factor.astype(np.float64) for factor in self.factors)
 
-    def _distances(self, figures: np.ndarray) -> np.ndarray:
-        # Products and sums of numpy's own, not of a linear algebra library, whose order of adding up is the machine's.
-        mean, factors = self._doubles
-        deviation = figures - mean
-        squares, count = np.zeros((WINDOWS, WINDOWS)), 0
-        for factor, group in zip(factors, _groups(figures.shape[-1]), strict=True):
-            whitened = np.add.reduce(factor * deviation[:, :, np.newaxis, group], axis=-1)
-            squares += np.add.reduce(np.square(whitened), axis=-1)
-            count += len(group)
-        return squares / count
+def _principal_components(deviations: np.ndarray, count: int) -> np.ndarray:
+    """Return at most `count` orthonormal rows (K, P) that explain most of (N, P); fewer where there is no more."""
+    if not count:
+        return np.empty((0, deviations.shape[1]))
+    values, vectors = np.linalg.eigh(deviations @ deviations.T)  # rising; N is smaller than P
+    real = values[-count:] > _LEAST_MODE_SHARE * max(float(values.sum()), 1.0)
+    values, vectors = values[-count:][real], vectors[:, -count:][:, real]
+    return (vectors.T @ deviations)[::-1] / np.sqrt(values)[::-1, np.newaxis]
 
 
 def _encoded(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
+    little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return base64.b64encode(little_endian.tobytes()).decode("ascii")
 
 
-def _decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
+def _decoded(text: str, dtype: type[np.floating], shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32).reshape(shape)
+        stored = np.frombuffer(base64.b64decode(text, validate=True), np.dtype(dtype).newbyteorder("<"))
+        return stored.astype(dtype).reshape(shape)
     except (binascii.Error, ValueError) as error:
-        raise MetadataError(f"The stored image statistics are damaged ({error}). Train again.") from error
+        raise _damaged(str(error)) from error
+
+
+def _damaged(reason: str = "") -> MetadataError:
+    return MetadataError(f"The stored image statistics are damaged{reason and f' ({reason})'}. Train again.")

@@ -236,7 +236,7 @@ def score_components(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs)
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
     if rule.statistics is not None:
-        values[STATISTICS_NAME] = _largest(rule.statistics.unusualness(inputs))
+        values[STATISTICS_NAME] = rule.statistics.factors(inputs)
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
@@ -262,7 +262,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
     if rule.statistics is not None:
-        total = np.sqrt(total * _largest(rule.statistics.unusualness(inputs)))
+        total = np.sqrt(total * rule.statistics.factors(inputs))
     return total.astype(np.float32)
 
 
@@ -271,8 +271,8 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
-    between the windows' centres; where the rule has statistics, the geometric mean of that and of how unusual their
-    windows are, interpolated alike.
+    between the windows' centres; where the rule has statistics, the geometric mean of that and of the squared distances
+    of their windows and of their cells, interpolated alike and multiplied.
 
     Args:
         rule: Where the map comes from.
@@ -289,9 +289,16 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
         height, width = inputs.shape[1:3]
         maps = _upsample_windows(latent_distances(outputs), height, width)
         if rule.statistics is not None:
-            maps = np.sqrt(maps * _upsample_windows(rule.statistics.unusualness(inputs), height, width, overlap=0.5))
+            maps = np.sqrt(maps * _statistics_maps(rule.statistics, inputs))
         return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
+
+
+def _statistics_maps(statistics: ImageStatistics, inputs: np.ndarray) -> np.ndarray:
+    height, width = inputs.shape[1:3]
+    windows = np.square(statistics.window_distances(inputs))
+    cells = np.square(statistics.cell_distances(inputs))
+    return _upsample_windows(windows, height, width, overlap=0.5) * _upsample_windows(cells, height, width)
 
 
 def _doubles(array: np.ndarray) -> np.ndarray:

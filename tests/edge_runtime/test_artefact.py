@@ -143,6 +143,11 @@ def test_an_older_format_is_read_unless_it_meant_something_else(path: Path) -> N
     assert read_artefact(path).metadata == tiny_metadata(8)
     with_stored(path, lambda stored: stored["preprocessing"].update(resize_rule="letterbox"))
     assert_refused(path, "has format 3", "Train and export it again")
+    old_statistics = {"figures": 66, "mean": ""}
+    with_stored(
+        path, lambda stored: stored["score_rule"].update(statistics=old_statistics) or stored.update(format_version=4)
+    )
+    assert_refused(path, "has format 4", "Train and export it again")
 
 
 def test_unknown_fields_are_ignored(path: Path) -> None:

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import string
+
 import numpy as np
 import pytest
 
 from edge_runtime.errors import MetadataError
-from edge_runtime.image_statistics import SHRINKAGE, WINDOWS, ImageStatistics, image_figures
+from edge_runtime.image_figures import CELLS, WINDOWS, cell_figures, window_figures, window_groups
+from edge_runtime.image_statistics import (
+    LEAST_VARIANCE,
+    MOST_MODES,
+    PICTURES_A_MODE,
+    RIDGE,
+    ImageStatistics,
+    PlaceStatistics,
+)
 from edge_runtime.preprocessing import scale_pixels
 
 
@@ -14,55 +24,8 @@ def grainy_images(count: int, seed: int, channels: int = 1) -> np.ndarray:
 
 
 def unusualness(statistics: ImageStatistics, images: np.ndarray) -> np.ndarray:
-    return statistics.unusualness(scale_pixels(images)).reshape(len(images), -1).max(axis=1)
-
-
-def test_the_figures_of_stripes_are_those_computed_by_hand() -> None:
-    image = np.zeros((32, 32, 1), np.uint8)
-    image[:, 1::2] = 80
-    figures = image_figures(image)
-    assert figures.shape == (WINDOWS, WINDOWS, 66)
-    inside = figures[2:-2, 2:-2]  # away from the border, which is repeated
-    assert inside.min(axis=(0, 1)).tolist() == inside.max(axis=(0, 1)).tolist()  # all windows alike
-    mean, deviation, wide, narrow = np.split(inside[0, 0], [1, 2, 50])
-    assert mean.item() == 40 / 16
-    assert deviation.item() == pytest.approx(41**0.25)
-    # Constant down the rows, along them the even polynomials: 80 * (2 - 2 + 2) and 80 * (1 + 6 + 1).
-    expected = np.ones(24)
-    expected[1] = np.sqrt(np.sqrt(1 + 80 * 2 * 5 / (14 * 5) ** 0.5))
-    expected[3] = np.sqrt(np.sqrt(1 + 80 * 8 * 5 / (70 * 5) ** 0.5))
-    np.testing.assert_allclose(wide, [*expected, *expected])
-    expected = np.ones(8)
-    expected[1] = np.sqrt(np.sqrt(1 + 80 * 2 * 3 / (6 * 3) ** 0.5))
-    np.testing.assert_allclose(narrow, [*expected, *expected])
-
-
-def test_the_largest_answer_stands_beside_the_mean() -> None:
-    image = np.full((32, 32, 1), 100, np.uint8)
-    image[13, 13] = 140  # seen by four windows of 8 x 8 pixels
-    figures = image_figures(image)
-    means, largest = figures[..., 50:58], figures[..., 58:]
-    slope_along_rows = 40 * 1 / (2 * 3) ** 0.5  # at six of the pixels around
-    assert largest[2, 2, 0] == pytest.approx((1 + slope_along_rows) ** 0.25)
-    assert means[2, 2, 0] == pytest.approx((1 + 6 * slope_along_rows / 64) ** 0.25)
-    assert (largest[4:, 4:] == 1).all()
-
-
-def test_large_pictures_are_looked_at_in_less_detail() -> None:
-    small = grainy_images(1, 0)[0]
-    for times in (2, 4):
-        np.testing.assert_allclose(image_figures(small.repeat(times, 0).repeat(times, 1)), image_figures(small))
-    assert image_figures(np.zeros((96, 160, 1), np.uint8)).shape == (WINDOWS, WINDOWS, 66)
-
-
-def test_colour_adds_how_far_its_channels_are_from_the_brightness() -> None:
-    grey = grainy_images(1, 0)[0]
-    coloured = np.concatenate([grey + 32, grey, grey - 32], axis=2)
-    figures = image_figures(coloured)
-    assert figures.shape == (WINDOWS, WINDOWS, 68)
-    np.testing.assert_allclose(figures[..., 2], 2)
-    np.testing.assert_allclose(figures[..., 3], -2)
-    np.testing.assert_allclose(figures[..., [0, 1, *range(4, 68)]], image_figures(grey))
+    """The largest window distance of each image."""
+    return statistics.window_distances(scale_pixels(images)).max(axis=(1, 2))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -78,23 +41,66 @@ def test_what_differs_from_the_good_images_is_unusual(channels: int) -> None:
         assert unusualness(statistics, images).min() > 2 * usual.max()
 
 
-def test_the_gaussians_are_those_of_all_images_together() -> None:
-    images = grainy_images(150, 0)  # more than are measured at once
-    statistics = ImageStatistics.of_images(images)
-    figures = np.stack([image_figures(image) for image in images])
+def test_the_cells_say_where() -> None:
+    statistics = ImageStatistics.of_images(grainy_images(25, 0))
+    scratched = grainy_images(1, 2)
+    scratched[:, 20:44, 30] = 20
+    distances = statistics.cell_distances(scale_pixels(scratched))[0]
+    assert distances.shape == (CELLS, CELLS)
+    highest = np.argsort(distances, axis=None)[-6:]
+    assert sorted(np.unravel_index(highest, distances.shape)[0]) == [5, 6, 7, 8, 9, 10]
+    assert set(np.unravel_index(highest, distances.shape)[1]) == {7}
+
+
+def test_what_all_places_have_in_common_is_not_unusual() -> None:
+    def of_any_light(count: int, seed: int) -> np.ndarray:
+        light = np.random.default_rng(seed + 100).integers(-60, 60, (count, 1, 1, 1))
+        return (grainy_images(count, seed) + light).astype(np.uint8)
+
+    statistics = ImageStatistics.of_images(of_any_light(60, 0))
+    usual = unusualness(statistics, of_any_light(60, 1))
+    half_dark = grainy_images(20, 2)
+    half_dark[:, 32:] -= 40  # each half by itself is of a usual brightness
+    assert unusualness(statistics, half_dark).min() > 2 * usual.max()
+    assert len(statistics.windows.modes) == len(statistics.cells.modes) == 60 // PICTURES_A_MODE
+
+
+def test_the_gaussians_are_those_of_the_remainders() -> None:
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((300, 1, 1, 1)) * rng.uniform(1, 2, (1, 2, 3, 4))
+    figures = 5 + common + 0.1 * rng.standard_normal((300, 2, 3, 4))
+    groups = (np.array([0, 1]), np.array([1, 2, 3]))
+    statistics = PlaceStatistics.of_figures(figures, groups)
+    assert len(statistics.modes) == MOST_MODES
+    spread = figures.std(axis=0)
     np.testing.assert_allclose(statistics.mean, figures.mean(axis=0), rtol=1e-6)
-    narrow = figures[:, 3, 3, [0, 1, *range(50, 66)]]
-    covariance = np.cov(narrow.T, bias=True)
-    covariance += np.diag(1e-3 + 0 * np.diag(covariance)) - SHRINKAGE * (covariance - np.diag(np.diag(covariance)))
-    factor = statistics.factors[1][3, 3].astype(float)
-    np.testing.assert_allclose(np.linalg.inv(factor.T @ factor), covariance, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(statistics.spread, np.sqrt(spread**2 + LEAST_VARIANCE), rtol=1e-3)
+    modes = statistics.modes.astype(float).reshape(MOST_MODES, -1)
+    np.testing.assert_allclose(modes @ modes.T, np.eye(MOST_MODES), atol=2e-3)
+    deviations = ((figures - statistics.mean) / statistics.spread).reshape(300, -1)
+    assert np.square(deviations @ modes[0]).sum() > 0.95 * np.square(deviations).sum()
+    remainders = (deviations - deviations @ modes.T @ modes).reshape(figures.shape) * statistics.spread
+    part = remainders[:, 1, 2][:, groups[1]]
+    covariance = np.cov(part.T, bias=True) + np.diag(RIDGE * spread[1, 2, groups[1]] ** 2 + LEAST_VARIANCE)
+    factor = statistics.factors[1][1, 2].astype(float)
+    np.testing.assert_allclose(np.linalg.inv(factor.T @ factor), covariance, rtol=5e-3, atol=1e-4)
+    whitened = [statistics.factors[i][1, 2].astype(float) @ remainders[7, 1, 2, groups[i]] for i in (0, 1)]
+    expected = sum(np.square(one).sum() for one in whitened) / 5
+    assert statistics.distances(figures[7])[1, 2] == pytest.approx(expected)
+
+
+def test_of_many_images_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = grainy_images(41, 0)
+    monkeypatch.setattr("edge_runtime.image_statistics.MOST_PICTURES", 21)
+    assert ImageStatistics.of_images(images) == ImageStatistics.of_images(images[::2])
 
 
 def test_it_works_with_images_that_are_all_alike() -> None:
-    same = np.full((3, 64, 64, 1), 90, np.uint8)
-    statistics = ImageStatistics.of_images(same)
-    assert unusualness(statistics, same).tolist() == [0, 0, 0]
-    assert unusualness(statistics, same + 3).min() > 1
+    for count in (3, 3 * PICTURES_A_MODE):
+        same = np.full((count, 64, 64, 1), 90, np.uint8)
+        statistics = ImageStatistics.of_images(same)
+        assert unusualness(statistics, same).tolist() == [0] * count
+        assert unusualness(statistics, same + 3).min() > 1
 
 
 def test_a_background_that_never_changes_is_not_judged_by_a_grey_level() -> None:
@@ -102,41 +108,58 @@ def test_a_background_that_never_changes_is_not_judged_by_a_grey_level() -> None
     flickering = 255 - np.random.default_rng(0).integers(0, 2, (1, 64, 64, 1), np.uint8)
     stained = np.full((1, 64, 64, 1), 255, np.uint8)
     stained[0, 20:30, 20:30] = 200
-    assert 100 * unusualness(statistics, flickering) < unusualness(statistics, stained)
+    assert 5 * unusualness(statistics, flickering) < unusualness(statistics, stained)
 
 
-def test_a_window_is_as_unusual_as_its_distance_cubed() -> None:
+def test_the_largest_window_counts_to_the_fourth_power() -> None:
     statistics = ImageStatistics.of_images(grainy_images(25, 0))
     images = scale_pixels(grainy_images(3, 4))
-    distances = statistics.distances(images)
+    distances = statistics.window_distances(images)
     assert distances.shape == (3, WINDOWS, WINDOWS)
-    np.testing.assert_allclose(statistics.unusualness(images), distances**3, rtol=1e-14)
+    np.testing.assert_allclose(statistics.factors(images), distances.max(axis=(1, 2)) ** 4, rtol=1e-14)
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(12, 0))
+    statistics = ImageStatistics.of_images(grainy_images(42, 0))
     images = grainy_images(7, 3)
     together = unusualness(statistics, images)
     assert together.tolist() == [float(unusualness(statistics, image[np.newaxis])[0]) for image in images]
 
 
 def test_they_survive_json_and_refuse_what_is_damaged() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(5, 0, 3))
+    statistics = ImageStatistics.of_images(grainy_images(25, 0, 3))
     stored = statistics.to_dict()
     assert ImageStatistics.from_dict(stored) == statistics
     assert hash(ImageStatistics.from_dict(stored)) == hash(statistics)
-    assert statistics != ImageStatistics.of_images(grainy_images(5, 1, 3))
-    assert statistics != "something else"
+    assert statistics != ImageStatistics.of_images(grainy_images(25, 1, 3))
+    assert statistics.windows != "something else"
+    windows = stored["windows"]
     for change in (
         {"mean": "not base64!"},
-        {"mean": stored["mean"][:-8]},
+        {"mean": windows["mean"][:-8]},
+        {"spread": windows["mean"]},
         {"figures": 66},
         {"figures": -16},
         {"figures": 10**9},
-        {"factors_5": stored["mean"]},
-        {"factors_3": stored["factors_5"]},
+        {"num_modes": 2},
+        {"num_modes": -1},
+        {"spread": stored["windows"]["spread"].translate(str.maketrans(string.ascii_letters, 52 * "A"))},
+        {"factors_0": windows["mean"]},
+        {"factors_1": windows["factors_0"]},
     ):
         with pytest.raises(MetadataError, match="damaged"):
-            ImageStatistics.from_dict({**stored, **change})
+            ImageStatistics.from_dict({**stored, "windows": {**windows, **change}})
+    figures = np.stack([cell_figures(image) for image in grainy_images(5, 0)])
     with pytest.raises(MetadataError, match="damaged"):
-        ImageStatistics(np.full_like(statistics.mean, np.nan), statistics.factors)
+        PlaceStatistics.of_figures(figures * np.nan, (np.arange(8),))
+    with pytest.raises(MetadataError, match="damaged"):
+        PlaceStatistics(window_groups(66), *statistics.cells._arrays[:3], statistics.cells.factors)
+
+
+def test_the_figures_of_both_grids_are_used() -> None:
+    images = grainy_images(25, 0)
+    statistics = ImageStatistics.of_images(images)
+    windows = np.stack([window_figures(image) for image in images])
+    cells = np.stack([cell_figures(image) for image in images])
+    assert statistics.windows == PlaceStatistics.of_figures(windows, window_groups(66))
+    assert statistics.cells == PlaceStatistics.of_figures(cells, (np.arange(8),))

@@ -190,7 +190,7 @@ def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
     rule = replace(plain, statistics=statistics)
     inputs = scale_pixels(np.rint((inputs + 1) * 127.5).astype(np.uint8))
     factor = score_components(rule, inputs, outputs)["image_statistics"]
-    np.testing.assert_array_equal(factor, statistics.unusualness(inputs).max(axis=(1, 2)).astype(np.float32))
+    np.testing.assert_array_equal(factor, statistics.factors(inputs).astype(np.float32))
     np.testing.assert_allclose(
         anomaly_scores(rule, inputs, outputs), np.sqrt(anomaly_scores(plain, inputs, outputs) * factor), rtol=1e-6
     )
@@ -215,11 +215,13 @@ def test_the_map_is_the_geometric_mean_of_latents_and_statistics() -> None:
     image[:, 24:, 24:] = 128  # a corner without grain, the last window alone
     latent = np.full((1, 4, 4, 2), 2, np.float32)
     anomaly_map = anomaly_maps(rule, scale_pixels(image), ModelOutputs(latent, 0 * latent))[0]
-    expected = np.sqrt(4 * rule.statistics.unusualness(scale_pixels(image))[0])
+    windows = rule.statistics.window_distances(scale_pixels(image))[0]
+    cells = rule.statistics.cell_distances(scale_pixels(image))[0]
+    expected = 2 * windows[[0, -1], [0, -1]] * cells[[0, -1], [0, -1]]
     assert anomaly_map.dtype == np.float32
-    assert anomaly_map[28:, 28:] == pytest.approx(np.full((4, 4), expected[-1, -1]), rel=1e-6)
-    assert anomaly_map[:4, :4] == pytest.approx(np.full((4, 4), expected[0, 0]), rel=1e-6)
-    assert anomaly_map.max() == anomaly_map[28:, 28:].max()
+    assert anomaly_map[0, 0] == pytest.approx(expected[0])
+    assert anomaly_map[-1, -1] == pytest.approx(expected[1])
+    assert anomaly_map.max() == anomaly_map[24:, 24:].max()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import RunError
 from tfganomaly.options import ModelOptions, TrainingOptions
 
-CONFIG_FORMAT_VERSION = 2
+CONFIG_FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,20 @@ class RunConfig:
                 f"the run has config format {values['format_version']}, this version reads up to "
                 f"{CONFIG_FORMAT_VERSION}. Upgrade tfganomaly."
             )
-        config = cls(
-            TrainingOptions(**values["training"]),
+        training = TrainingOptions(**values["training"])
+        is_letterboxed, has_statistics = training.resize_rule == "letterbox", training.score_factor != "none"
+        if (values["format_version"] < 3 and has_statistics) or (values["format_version"] < 2 and is_letterboxed):
+            raise RunError(
+                f"the run has config format {values['format_version']}, in which borders were filled and scores with "
+                "image statistics made in another way. Train again into a new folder."
+            )
+        return cls(
+            training,
             ModelOptions(**values["model"]),
             values["data_source"],
             values["data_archive"],
             ScoreRule.from_dict(values["score_rule"]),
         )
-        if values["format_version"] < 2 and (
-            config.training.resize_rule == "letterbox" or config.training.score_factor != "none"
-        ):
-            raise RunError(
-                f"the run has config format {values['format_version']}, in which borders were filled and scores with "
-                "image statistics made in another way. Train again into a new folder."
-            )
-        return config
 
 
 def preprocessing_of(training: TrainingOptions, model: ModelOptions) -> Preprocessing:

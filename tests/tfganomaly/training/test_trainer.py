@@ -219,10 +219,11 @@ def test_a_run_of_an_older_format_is_read_unless_it_meant_something_else(finishe
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     assert RunFolder(tmp_path).read_config() == RunFolder(finished[0]).read_config()
-    config["training"]["resize_rule"] = "letterbox"
-    path.write_text(json.dumps(config))
-    with pytest.raises(RunError, match="Train again"):
-        RunFolder(tmp_path).read_config()
+    for version, name, value in ((1, "resize_rule", "letterbox"), (2, "score_factor", "image_statistics")):
+        changed = {**config, "format_version": version, "training": {**config["training"], name: value}}
+        path.write_text(json.dumps(changed))
+        with pytest.raises(RunError, match="Train again"):
+            RunFolder(tmp_path).read_config()
 
 
 def test_a_damaged_model_file_is_one_clear_error(finished, tmp_path):

@@ -1,0 +1,174 @@
+"""Measures brightness and texture of a picture, place by place, with small filters.
+
+Two grids of places: overlapping windows, each a quarter of the side, with many figures, and cells, each a sixteenth,
+with few. Whole numbers and square roots lead from pixels to figures, so that every machine computes the same ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CELLS = 16
+"""Cells along a side."""
+_HALF_WINDOWS = 8
+WINDOWS = _HALF_WINDOWS - 1
+"""Windows along a side: neighbours share half of their pixels."""
+
+# Large pictures are looked at in less detail, where their sides allow it with as many pixels along the shorter one, or
+# up to twice as many.
+_LEAST_SIDE_FOR_WINDOWS_PX = 64
+_LEAST_SIDE_FOR_CELLS_PX = 128
+_STEPS_A_GREY_LEVEL = 4
+# Brightness counts in these units, all else as fourth roots: of the same order for what surfaces usually show.
+_BRIGHTNESS_UNIT = 16.0
+
+# Squared lengths of the discrete Chebyshev polynomials on five and on three points: constant, slope, curve, ...
+_SQUARED_LENGTHS = {5: np.array([5.0, 10, 14, 10, 70]), 3: np.array([3.0, 2, 6])}
+_NUM_ANSWERS = {taps: 2 * (taps * taps - 1) for taps in _SQUARED_LENGTHS}
+WINDOW_FIGURES = tuple(num_plain + sum(_NUM_ANSWERS.values()) for num_plain in (2, 4))
+"""How many figures a window has, of a grey and of a colour picture."""
+_CELL_TAPS = 3
+CELL_FIGURES = _NUM_ANSWERS[_CELL_TAPS] // 2
+"""How many figures a cell has."""
+
+
+def window_figures(pixels: np.ndarray) -> np.ndarray:
+    """Return what is measured of one picture, in each of `WINDOWS` x `WINDOWS` windows.
+
+    First the plain figures: mean of the brightness (mean over channels), its standard deviation, and of a colour
+    picture how far the first and the last channel are from the brightness. Then the answers to the 24 filters that are
+    products of two discrete Chebyshev polynomials on five pixels, one of them not constant: absolute value, the mean
+    over the window of each filter, then the largest of each. Then the same of the 8 filters on three pixels. All but
+    the means of brightness and colour as fourth roots of one grey level more than there is, which brings what is a
+    hundred times larger to three times as large.
+
+    Args:
+        pixels: uint8 (H, W, C), both sides multiples of `CELLS`.
+
+    Returns:
+        float64 (WINDOWS, WINDOWS, F); F is 66 for a grey picture, 68 for a colour picture.
+    """
+    channels = pixels.shape[2]
+    reduction = _reduction(pixels, _LEAST_SIDE_FOR_WINDOWS_PX)
+    brightness = _brightness(pixels, reduction)
+    num_pixels = (2 * brightness.shape[0] // _HALF_WINDOWS) * (2 * brightness.shape[1] // _HALF_WINDOWS)
+    scale = float(num_pixels * _STEPS_A_GREY_LEVEL)
+    sums = _windows(np.add, brightness[np.newaxis])[0]
+    squares = _windows(np.add, np.square(brightness, dtype=np.int64)[np.newaxis])[0]
+    variances = (num_pixels * squares - np.square(sums)) / scale**2
+    figures = [sums / (scale * _BRIGHTNESS_UNIT), _root(np.sqrt(variances))]
+    if channels == 3:
+        for channel in (0, 2):
+            difference = _brightness(pixels[:, :, channel : channel + 1], reduction) - brightness
+            figures.append(_windows(np.add, difference[np.newaxis])[0] / (scale * _BRIGHTNESS_UNIT))
+    for taps in _SQUARED_LENGTHS:
+        answers, lengths = _answers(brightness, taps)
+        figures.extend(_root(_windows(np.add, answers) / (scale * lengths)))
+        figures.extend(_root(_windows(np.maximum, answers) / (_STEPS_A_GREY_LEVEL * lengths)))
+    return np.stack(figures, axis=-1)
+
+
+def cell_figures(pixels: np.ndarray) -> np.ndarray:
+    """Return what is measured of one picture in each of `CELLS` x `CELLS` cells: its texture.
+
+    The mean over the cell of each of the 8 filters on three pixels, absolute values, as fourth roots; see
+    `window_figures`.
+
+    Args:
+        pixels: uint8 (H, W, C), both sides multiples of `CELLS`.
+
+    Returns:
+        float64 (CELLS, CELLS, `CELL_FIGURES`).
+    """
+    brightness = _brightness(pixels, _reduction(pixels, _LEAST_SIDE_FOR_CELLS_PX))
+    answers, lengths = _answers(brightness, _CELL_TAPS)
+    num_pixels = (brightness.shape[0] // CELLS) * (brightness.shape[1] // CELLS)
+    means = _parts(np.add, answers, CELLS) / (num_pixels * _STEPS_A_GREY_LEVEL * lengths)
+    return np.ascontiguousarray(np.moveaxis(_root(means), 0, -1))
+
+
+def window_groups(num_figures: int) -> tuple[np.ndarray, ...]:
+    """Return which of a window's figures belong together: those of each bank of filters, the plain ones to both.
+
+    Args:
+        num_figures: One of `WINDOW_FIGURES`.
+    """
+    num_plain = num_figures - sum(_NUM_ANSWERS.values())
+    plain, start, groups = np.arange(num_plain), num_plain, []
+    for count in _NUM_ANSWERS.values():
+        groups.append(np.concatenate([plain, np.arange(start, start + count)]))
+        start += count
+    return tuple(groups)
+
+
+def _reduction(pixels: np.ndarray, least_side_px: int) -> int:
+    """Return how many pixels along a side are taken as one: a power of two."""
+    height, width, reduction = *pixels.shape[:2], 1
+    while min(height, width) >= 2 * reduction * least_side_px and not (
+        height % (2 * reduction * CELLS) or width % (2 * reduction * CELLS)
+    ):
+        reduction *= 2
+    return reduction
+
+
+def _brightness(pixels: np.ndarray, reduction: int) -> np.ndarray:
+    """Return the mean of uint8 (H, W, C) over channels and blocks in quarters of a grey level: int32."""
+    channels = pixels.shape[2]
+    sums = pixels[:, :, 0].astype(np.int32)
+    for channel in range(1, channels):
+        sums += pixels[:, :, channel]
+    halvings = reduction
+    while halvings > 1:
+        sums = sums[::2] + sums[1::2]
+        sums = sums[:, ::2] + sums[:, 1::2]
+        halvings //= 2
+    return _STEPS_A_GREY_LEVEL * sums // (channels * reduction * reduction)
+
+
+def _filtered(values: np.ndarray, taps: int, axis: int) -> np.ndarray:
+    """Return the answers of int32 (..., H, W) to the polynomials along an axis, -1 or -2: (taps, ..., H, W)."""
+    size = values.shape[axis]
+    places = np.clip(np.arange(-2, size + 2), 0, size - 1)  # the border repeated
+    padded = values.take(places, axis=axis)
+    slices = [(..., slice(start, start + size)) + (slice(None),) * (-1 - axis) for start in range(5)]
+    before2, before, here, after, after2 = (padded[place] for place in slices)
+    near, near_slope = before + after, after - before
+    answers = np.empty((taps, *values.shape), np.int32)
+    if taps == 3:
+        np.add(near, here, out=answers[0])
+        answers[1] = near_slope
+        np.subtract(near, 2 * here, out=answers[2])
+        return answers
+    far, far_slope = before2 + after2, after2 - before2
+    np.add(far + near, here, out=answers[0])
+    np.add(2 * far_slope, near_slope, out=answers[1])
+    np.subtract(2 * (far - here), near, out=answers[2])
+    np.subtract(far_slope, 2 * near_slope, out=answers[3])
+    np.add(far - 4 * near, 6 * here, out=answers[4])
+    return answers
+
+
+def _answers(brightness: np.ndarray, taps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a bank's answers, absolute values, int32 (F, H, W), and the lengths (F, 1, 1) of its filters."""
+    answers = _filtered(_filtered(brightness, taps, -1), taps, -2).reshape(-1, *brightness.shape)[1:]
+    np.abs(answers, out=answers)
+    squared_lengths = _SQUARED_LENGTHS[taps]
+    return answers, np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
+
+
+def _parts(reduction: np.ufunc, values: np.ndarray, count: int) -> np.ndarray:
+    """Return sum or maximum of integers (F, H, W) in each of `count` x `count` parts: int64 (F, count, count)."""
+    num_maps, height, width = values.shape
+    parts = reduction.reduce(values.reshape(num_maps, count, height // count, width), axis=2)
+    return reduction.reduce(parts.reshape(num_maps, count, count, width // count), axis=3).astype(np.int64)
+
+
+def _windows(reduction: np.ufunc, values: np.ndarray) -> np.ndarray:
+    """Return sum or maximum of each window of integers (F, H, W): int64 (F, WINDOWS, WINDOWS)."""
+    halves = _parts(reduction, values, _HALF_WINDOWS)
+    rows = reduction(halves[:, :-1], halves[:, 1:])
+    return reduction(rows[:, :, :-1], rows[:, :, 1:])
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.sqrt(values + 1))
