@@ -1,8 +1,9 @@
 """Draws an anomaly map over the picture it belongs to, and an outline around what stands out.
 
-The colours are relative to what good images show (`Calibration.map_low` and `map_high`), never to the picture
-itself: a good part stays a plain photograph, and the same colour means the same deviation on every picture. The outline
-is where the map exceeds `Calibration.map_threshold`, which good images do as seldom as the false alarm rate says.
+The colours are relative to what good images show, never to the picture itself: a good part stays a plain photograph,
+and the same colour means the same deviation on every picture. They begin near the highest places of usual good images
+(`Calibration.map_high`) and end at `Calibration.map_threshold`, which good images exceed as seldom as the false alarm
+rate says; what exceeds it is outlined.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from edge_runtime.preprocessing import ImageSource, Preprocessing, read_image
 MAX_HEATMAP_SIDE_PX = 2048
 """Longer pictures are scaled down to this before they are drawn on; a map is far coarser than that anyway."""
 
-_FULL_COLOUR_AT = 2.0  # the map's excess over good images, in their own range, at which the colour is at its end
+_FULL_COLOUR_AT = 2.0
+# In units of the good images' range: the colours end no lower than this.
+_LEAST_FULL_COLOUR_RANGE = 2.0
 _TRANSPARENT_UP_TO = 0.6
 _OPAQUE_FROM = 1.3
 _STRONGEST_OPACITY = 0.62
@@ -33,18 +36,35 @@ _COLOUR_STOPS = (
 
 
 def map_excess(anomaly_map: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Return an anomaly map in units of what good images show.
+    """Return an anomaly map in terms of what good images show.
 
     Args:
         anomaly_map: float32 array of any shape.
-        calibration: Its `map_low` becomes 0 and its `map_high` 1.
+        calibration: Its `map_low` becomes 0, its `map_high` 1 and its `map_threshold` 2, unless that is less than twice
+            as far from `map_low` as `map_high` is: then what is twice as far does.
 
     Returns:
-        float32 array of the same shape, >= 0. Above 1 is more than good images show at their highest places.
+        float32 array of the same shape, >= 0: linear up to 1, then logarithmic, since maps differ by powers of ten.
     """
+    good_range, full_range = _ranges(calibration)
+    excess = np.clip((anomaly_map - calibration.map_low) / good_range, 0, None)
+    return np.where(excess <= 1, excess, 1 + np.log(np.maximum(excess, 1)) / np.log(full_range)).astype(np.float32)
+
+
+def colour_ramp(calibration: Calibration, count: int) -> np.ndarray:
+    """Return float32 (count,) map values of evenly rising excess, 0 to 2: the whole scale of colours."""
+    good_range, full_range = _ranges(calibration)
+    excess = np.linspace(0, _FULL_COLOUR_AT, count)
+    ranges = np.where(excess <= 1, excess, full_range ** np.maximum(excess - 1, 0))
+    return (calibration.map_low + good_range * ranges).astype(np.float32)
+
+
+def _ranges(calibration: Calibration) -> tuple[float, float]:
+    """Return the good images' range, and in units of it where the colours end."""
     smallest_range = max(abs(calibration.map_high) * 1e-6, 1e-12)
     good_range = max(calibration.map_high - calibration.map_low, smallest_range)
-    return np.clip((anomaly_map - calibration.map_low) / good_range, 0, None).astype(np.float32)
+    full_range = (calibration.map_threshold - calibration.map_low) / good_range
+    return good_range, max(full_range, _LEAST_FULL_COLOUR_RANGE)
 
 
 def heatmap(anomaly_map: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime.heatmap import MAX_HEATMAP_SIDE_PX, heatmap, heatmap_overlay, map_excess
+from edge_runtime.heatmap import MAX_HEATMAP_SIDE_PX, colour_ramp, heatmap, heatmap_overlay, map_excess
 from edge_runtime.outline import FOUND_COLOUR
 from edge_runtime.preprocessing import Preprocessing
 from tests.edge_runtime.tiny_model import tiny_calibration
 
-CALIBRATION = tiny_calibration(map_low=0.1, map_high=0.3)
+CALIBRATION = tiny_calibration(map_low=0.1, map_high=0.3, map_threshold=2.1)
 GREY = np.full((60, 100), 120, np.uint8)
 
 
@@ -28,10 +28,19 @@ def coloured(overlay: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_excess_is_measured_in_the_range_of_good_images() -> None:
-    values = np.array([0.0, 0.1, 0.2, 0.3, 0.5], np.float32)
-    np.testing.assert_allclose(map_excess(values, CALIBRATION), [0, 0, 0.5, 1, 2], atol=1e-6)
-    flat = tiny_calibration(map_low=0.1, map_high=0.1)
+    values = np.array([0.0, 0.1, 0.2, 0.3, 0.1 + 0.2 * 10**0.5, 2.1], np.float32)
+    np.testing.assert_allclose(map_excess(values, CALIBRATION), [0, 0, 0.5, 1, 1.5, 2], atol=1e-6)
+    near = tiny_calibration(map_low=0.1, map_high=0.3, map_threshold=0.31)
+    np.testing.assert_allclose(map_excess(np.array([0.3, 0.5], np.float32), near), [1, 2], atol=1e-6)
+    flat = tiny_calibration(map_low=0.1, map_high=0.1, map_threshold=0.1)
     assert np.isfinite(map_excess(values, flat)).all()
+
+
+@pytest.mark.parametrize("threshold", [0.31, 2.1])
+def test_the_ramp_of_colours_rises_evenly(threshold: float) -> None:
+    calibration = tiny_calibration(map_low=0.1, map_high=0.3, map_threshold=threshold)
+    ramp = colour_ramp(calibration, 41)
+    np.testing.assert_allclose(map_excess(ramp, calibration), np.linspace(0, 2, 41), atol=1e-5)
 
 
 def test_a_good_image_stays_a_plain_photograph() -> None:

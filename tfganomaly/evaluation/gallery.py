@@ -12,7 +12,7 @@ from PIL import Image
 
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError
-from edge_runtime.heatmap import heatmap_overlay
+from edge_runtime.heatmap import colour_ramp, heatmap_overlay
 from edge_runtime.outline import TRUE_COLOUR, draw_outline
 from edge_runtime.preprocessing import (
     Preprocessing,
@@ -161,10 +161,9 @@ def build_gallery(choices: Sequence[Choice], result: EvaluationResult, scorer: S
 
 
 def colour_scale(calibration: Calibration) -> str:
-    """Returns the heatmap's colours on grey, from calm to twice the highest of good images, as a data URI."""
+    """Returns the heatmap's colours on grey, from calm to where the outline begins, as a data URI."""
     width, height = 240, 12
-    good_range = calibration.map_high - calibration.map_low
-    ramp = calibration.map_low + np.linspace(0, 2, width, dtype=np.float32) * good_range
+    ramp = colour_ramp(calibration, width)
     grey = Image.new("L", (width, height), 150)
     scale = Preprocessing(height=height, width=width, channels=1)
     drawn = heatmap_overlay(grey, np.tile(ramp, (height, 1)), scale, calibration, with_outline=False)
