@@ -36,6 +36,9 @@ from edge_runtime.image_figures import (
 from edge_runtime.preprocessing import unscale_pixels
 from edge_runtime.stored_fields import StoredFields
 
+POWERS = (1, 2, 4)
+"""How much the distances can count beside a network's."""
+USUAL_POWER = 4
 MOST_PICTURES = 2000
 """Of more good pictures so many are measured, evenly spread, which bounds time and memory."""
 MOST_MODES = 10
@@ -197,10 +200,19 @@ class ImageStatistics:
     Attributes:
         windows: On `WINDOWS` x `WINDOWS` overlapping windows, with all figures: they decide about the picture.
         cells: On `CELLS` x `CELLS` cells, texture alone: they show more exactly where.
+        power: One of `POWERS`: to which the distances count.
+
+    Raises:
+        MetadataError: Another power.
     """
 
     windows: PlaceStatistics
     cells: PlaceStatistics
+    power: int = USUAL_POWER
+
+    def __post_init__(self) -> None:
+        if self.power not in POWERS:
+            raise _damaged(f"power {self.power}")
 
     @classmethod
     def of_images(cls, pixels: np.ndarray) -> ImageStatistics:
@@ -216,10 +228,9 @@ class ImageStatistics:
         return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS))
 
     def factors(self, inputs: np.ndarray) -> np.ndarray:
-        """Return what the anomaly score of each picture is multiplied by: its largest window distance, to the fourth.
+        """Return what the anomaly score of each picture is multiplied by: its largest window distance to the power.
 
-        To the fourth, because a network's distances spread two to three times as far on a scale of logarithms, and
-        would decide.
+        A network's distances spread farther on a scale of logarithms, and would decide without it.
 
         Args:
             inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
@@ -227,8 +238,18 @@ class ImageStatistics:
         Returns:
             float64 (B,), >= 0.
         """
-        largest = self.window_distances(inputs).reshape(len(inputs), -1).max(axis=1)
-        return np.square(np.square(largest))  # a power is not the same to the bit on every machine
+        return np.square(self._to_half_power(self.window_distances(inputs).reshape(len(inputs), -1).max(axis=1)))
+
+    def place_factors(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the distances of an anomaly map are multiplied by: those of windows and of cells, half the power.
+
+        Args:
+            inputs: As in `factors`.
+
+        Returns:
+            float64 (B, WINDOWS, WINDOWS) and (B, CELLS, CELLS), >= 0.
+        """
+        return self._to_half_power(self.window_distances(inputs)), self._to_half_power(self.cell_distances(inputs))
 
     def window_distances(self, inputs: np.ndarray) -> np.ndarray:
         """Return how far each window is from the good pictures: float64 (B, WINDOWS, WINDOWS), >= 0; see `factors`."""
@@ -242,7 +263,7 @@ class ImageStatistics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {"windows": self.windows.to_dict(), "cells": self.cells.to_dict()}
+        return {"windows": self.windows.to_dict(), "cells": self.cells.to_dict(), "power": self.power}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImageStatistics:
@@ -259,7 +280,12 @@ class ImageStatistics:
         return cls(
             PlaceStatistics.from_dict(windows, WINDOWS, window_groups(sizes[0])),
             PlaceStatistics.from_dict(cells, CELLS, _CELL_GROUPS),
+            fields.integer("power"),
         )
+
+    def _to_half_power(self, distances: np.ndarray) -> np.ndarray:
+        # Squares and roots, since other powers are not the same to the bit on every machine.
+        return {1: np.sqrt, 2: np.positive, 4: np.square}[self.power](distances)
 
 
 _CELL_GROUPS: Groups = (np.arange(CELL_FIGURES),)

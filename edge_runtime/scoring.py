@@ -271,8 +271,8 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
-    between the windows' centres; where the rule has statistics, the geometric mean of that and of the squared distances
-    of their windows and of their cells, interpolated alike and multiplied.
+    between the windows' centres; where the rule has statistics, the geometric mean of that and of the product of their
+    factors of windows and cells, interpolated alike.
 
     Args:
         rule: Where the map comes from.
@@ -296,8 +296,7 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
 
 def _statistics_maps(statistics: ImageStatistics, inputs: np.ndarray) -> np.ndarray:
     height, width = inputs.shape[1:3]
-    windows = np.square(statistics.window_distances(inputs))
-    cells = np.square(statistics.cell_distances(inputs))
+    windows, cells = statistics.place_factors(inputs)
     return _upsample_windows(windows, height, width, overlap=0.5) * _upsample_windows(cells, height, width)
 
 

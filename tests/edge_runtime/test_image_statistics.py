@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from edge_runtime.image_statistics import (
     LEAST_VARIANCE,
     MOST_MODES,
     PICTURES_A_MODE,
+    POWERS,
     RIDGE,
     ImageStatistics,
     PlaceStatistics,
@@ -111,12 +113,17 @@ def test_a_background_that_never_changes_is_not_judged_by_a_grey_level() -> None
     assert 5 * unusualness(statistics, flickering) < unusualness(statistics, stained)
 
 
-def test_the_largest_window_counts_to_the_fourth_power() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(25, 0))
+@pytest.mark.parametrize("power", POWERS)
+def test_the_distances_count_to_the_power(power: int) -> None:
+    statistics = replace(ImageStatistics.of_images(grainy_images(25, 0)), power=power)
     images = scale_pixels(grainy_images(3, 4))
-    distances = statistics.window_distances(images)
-    assert distances.shape == (3, WINDOWS, WINDOWS)
-    np.testing.assert_allclose(statistics.factors(images), distances.max(axis=(1, 2)) ** 4, rtol=1e-14)
+    windows, cells = statistics.window_distances(images), statistics.cell_distances(images)
+    assert windows.shape == (3, WINDOWS, WINDOWS)
+    assert cells.shape == (3, CELLS, CELLS)
+    np.testing.assert_allclose(statistics.factors(images), windows.max(axis=(1, 2)) ** power, rtol=1e-14)
+    for factors, distances in zip(statistics.place_factors(images), (windows, cells), strict=True):
+        np.testing.assert_allclose(factors, distances ** (power / 2), rtol=1e-14)
+    assert ImageStatistics.from_dict(statistics.to_dict()) == statistics
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
@@ -149,6 +156,8 @@ def test_they_survive_json_and_refuse_what_is_damaged() -> None:
     ):
         with pytest.raises(MetadataError, match="damaged"):
             ImageStatistics.from_dict({**stored, "windows": {**windows, **change}})
+    with pytest.raises(MetadataError, match="power 3"):
+        ImageStatistics.from_dict({**stored, "power": 3})
     figures = np.stack([cell_figures(image) for image in grainy_images(5, 0)])
     with pytest.raises(MetadataError, match="damaged"):
         PlaceStatistics.of_figures(figures * np.nan, (np.arange(8),))

@@ -9,11 +9,10 @@ import tensorflow as tf
 
 from tfganomaly.data.pipeline import equally_often
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, USUAL_SHARES, DefectPainter
+from tfganomaly.synthetic_defects.selection import SELECTION_STREAM, selection_images
 from tfganomaly.synthetic_defects.training_pairs import TrainingPair, make_pair
 
 UNPAINTED_SHARE = 0.3
-MOST_SELECTION_IMAGES = 256
-_SELECTION_STREAM = 1_000_003
 
 
 def painted_batches(
@@ -61,7 +60,7 @@ def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_str
     The same batches after each epoch: how well they are told apart chooses the epoch, without a label.
 
     Args:
-        pixels: uint8 (N, S, S, C); of more than `MOST_SELECTION_IMAGES` as many are taken at even distances.
+        pixels: uint8 (N, S, S, C); see `selection_images`.
         batch_size: A smaller set becomes one batch.
         seed: Decides what is painted.
         window_stride_px: Side of the square that a window stands for.
@@ -70,12 +69,12 @@ def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_str
         A dataset as `painted_batches` returns it, with an end.
     """
     painter = DefectPainter(SELECTION_KINDS)
-    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SELECTION_IMAGES)).astype(int)
+    chosen = selection_images(pixels)
     half = max(1, min(batch_size // 2, len(chosen)))
     starts = range(0, len(chosen) - half + 1, half)
 
     def batches() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-        rng = np.random.default_rng([seed, _SELECTION_STREAM])
+        rng = np.random.default_rng([seed, SELECTION_STREAM])
         for start in starts:
             indices = chosen[start : start + half]
             pairs = [_selection_pair(pixels, index, None, rng, window_stride_px) for index in indices]

@@ -88,7 +88,7 @@ USUAL_SHARES: Mapping[str, float] = {
     "border": 0.07,
     "shading": 0.04,
 }
-"""How often training paints each of its kinds; whole parts often, since a map shall fill them and not show their edge."""
+"""How often training paints each of its kinds; whole parts often, since a map shall fill them, not show their edge."""
 
 
 class DefectPainter:

@@ -26,6 +26,7 @@ from tfganomaly.training.provenance import git_revision, installed_versions, mac
 from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 from tfganomaly.training.stand_out import report_stand_outs
+from tfganomaly.training.statistics_power import choose_power, with_power
 
 if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
@@ -146,6 +147,12 @@ def train(
     model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
     trained = TrainedRun(folder.path)
+    if trained.score_rule.statistics is not None:
+        choice = choose_power(trained, validation_images.pixels, config.training.seed)
+        observer.message(choice.text())
+        rule = with_power(trained.score_rule, choice.power)
+        folder.rewrite_config(dataclasses.replace(config, score_rule=rule))
+        trained = TrainedRun(folder.path)
     calibration = calibrate_scorer(trained, validation_images.pixels, config.training.false_alarm_rate)
     folder.write_calibration(calibration)
     stand_outs = report_stand_outs(folder, trained, calibration, train_images, validation_images)

@@ -28,10 +28,23 @@ class StopAfterFirstEpoch(TrainingObserver):
             raise KeyboardInterrupt
 
 
+class Remember(TrainingObserver):
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
 @pytest.fixture(scope="module")
-def finished(good_folder, tmp_path_factory):
+def messages():
+    return Remember()
+
+
+@pytest.fixture(scope="module")
+def finished(good_folder, tmp_path_factory, messages):
     path = tmp_path_factory.mktemp("runs") / "parts"
-    return path, train(str(good_folder), path, given_options=SMALL)
+    return path, train(str(good_folder), path, given_options=SMALL, observer=messages)
 
 
 def test_it_is_the_default_and_judges_by_the_worst_windows(finished):
@@ -48,6 +61,12 @@ def test_each_epoch_is_measured_on_defects_of_kinds_never_painted(finished):
     assert all(0 <= epoch["val_missed_ranking"] <= 1 for epoch in history)
 
 
+def test_how_much_the_statistics_count_is_said_and_kept(finished, messages):
+    (said,) = [text for text in messages.messages if text.startswith("image statistics count")]
+    statistics = load_run(finished[0]).score_rule.statistics
+    assert f"to the power {statistics.power}:" in said if statistics else "not at all:" in said
+
+
 def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(finished, good_folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(str(good_folder), tmp_path / "stopped", given_options=SMALL, observer=StopAfterFirstEpoch())
@@ -56,6 +75,7 @@ def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(
     for ours, theirs in zip(expected.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert resumed.calibration == expected.calibration
+    assert resumed.score_rule == expected.score_rule
 
 
 def test_the_best_epoch_is_kept_when_asked_for(good_folder, tmp_path):

@@ -1,0 +1,82 @@
+"""Chooses how much the image statistics count beside the network, without a label.
+
+Where parts always lie alike the statistics of their places are the better half of a score; where each lies in another
+way they say little. Held-back good images tell, and the same with painted defects of kinds that training never paints,
+which are as new to the network as to the statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_runtime.image_statistics import POWERS, USUAL_POWER
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.scoring import ScoreRule, anomaly_scores
+from tfganomaly.evaluation.metrics import image_auroc
+from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
+from tfganomaly.synthetic_defects.selection import selection_kinds_painted
+
+LEAST_GAIN = 0.02
+"""Of AUROC: a smaller advantage over the usual power can be luck."""
+_SMALLEST_SCORE = 1e-12
+
+
+@dataclass(frozen=True)
+class PowerChoice:
+    """What was found.
+
+    Attributes:
+        power: One of `POWERS`, or 0: the statistics are left out.
+        rankings: For each power, how often a painted image scores above a good one, in [0, 1].
+    """
+
+    power: int
+    rankings: Mapping[int, float]
+
+    def text(self) -> str:
+        """A line for the training's messages."""
+        ranked = ", ".join(f"{ranking:.0%} to the power {power}" for power, ranking in self.rankings.items() if power)
+        decision = f"to the power {self.power}" if self.power else "not at all"
+        return (
+            f"image statistics count {decision}: unseen painted defects are ranked right {self.rankings[0]:.0%} of the "
+            f"time by the network alone, {ranked}"
+        )
+
+
+def choose_power(scorer: Scorer, pixels: np.ndarray, seed: int) -> PowerChoice:
+    """Ranks held-back good images and painted ones by the score with each power.
+
+    Args:
+        scorer: The trained model; its rule has statistics.
+        pixels: uint8 (N, H, W, C) of good images that it was not trained on, N >= 1.
+        seed: Decides what is painted.
+    """
+    good, painted = (_logarithms(scorer, images) for images in selection_kinds_painted(pixels, seed))
+    labels = np.repeat([0, 1], [len(good), len(painted)])
+    network, statistics = np.concatenate([good, painted]).T
+    rankings = {power: image_auroc(labels, network + power * statistics) or 0.0 for power in (0, *POWERS)}
+    best = max(rankings, key=lambda power: rankings[power])
+    return PowerChoice(best if rankings[best] > rankings[USUAL_POWER] + LEAST_GAIN else USUAL_POWER, rankings)
+
+
+def with_power(rule: ScoreRule, power: int) -> ScoreRule:
+    """The rule with its statistics to the power, or without them where it is 0."""
+    if rule.statistics is None or not power:
+        return replace(rule, statistics=None)
+    return replace(rule, statistics=replace(rule.statistics, power=power))
+
+
+def _logarithms(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
+    """The network's score of each image and its factor to the power 1, as logarithms: (N, 2)."""
+    network, first_power = replace(scorer.score_rule, statistics=None), with_power(scorer.score_rule, 1)
+    found = []
+    for start in range(0, len(pixels), BATCH_SIZE):
+        batch = pixels[start : start + BATCH_SIZE]
+        outputs, inputs = scorer.model_outputs(batch), scale_pixels(batch)
+        assert first_power.statistics is not None
+        values = anomaly_scores(network, inputs, outputs), first_power.statistics.factors(inputs)
+        found.append(np.log(np.maximum(np.stack(values, axis=1), _SMALLEST_SCORE)))
+    return np.concatenate(found)
