@@ -68,7 +68,8 @@ class Examination:
         clock_readings: `perf_counter` in seconds: at the start, with the image prepared, after the model, at the end.
         pixels: uint8 (H, W, C), what the model was given.
         raw_outputs: What the backend gave; None where neither map nor reconstruction will be asked for.
-        reader: What reads them.
+        windows: `scoring.window_distances` of the image.
+        reader: What reads the outputs.
         metadata: Of the artefact; its score rule says where the map comes from.
 
     Attributes:
@@ -81,6 +82,7 @@ class Examination:
         "_pixels",
         "_raw_outputs",
         "_reader",
+        "_windows",
         "is_anomaly",
         "score",
         "threshold",
@@ -93,6 +95,7 @@ class Examination:
         clock_readings: tuple[float, float, float, float],
         pixels: np.ndarray,
         raw_outputs: list[np.ndarray] | None,
+        windows: np.ndarray | None,
         reader: OutputReader,
         metadata: ArtefactMetadata,
     ) -> None:
@@ -102,6 +105,7 @@ class Examination:
         self._clock_readings = clock_readings
         self._pixels = pixels
         self._raw_outputs = raw_outputs
+        self._windows = windows
         self._reader = reader
         self._metadata = metadata
 
@@ -156,7 +160,7 @@ class Examination:
 
     def anomaly_map(self) -> np.ndarray:
         """Make the map, float32 (H, W) in the model's input pixels, >= 0."""
-        return anomaly_maps(self._metadata.score_rule, self.inputs, self.outputs)[0]
+        return anomaly_maps(self._metadata.score_rule, self.inputs, self.outputs, self._windows)[0]
 
     def reconstruction(self) -> np.ndarray | None:
         """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""

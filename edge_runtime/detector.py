@@ -19,7 +19,7 @@ from edge_runtime.integer_scoring import integer_score
 from edge_runtime.interpreter import BackendLoader, load_backend
 from edge_runtime.output_reading import OutputReader
 from edge_runtime.preprocessing import ImageSource, Preprocessing, image_name, prepare_image, scale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
 
 __all__ = ["AnomalyDetector", "Detection", "Examination"]
 
@@ -161,9 +161,9 @@ class AnomalyDetector:
         if with_map or self._integer_score is None:
             raw_outputs = self._backend.run(pixels)
             inferred = perf_counter()
-            score = self._score(pixels, raw_outputs)
+            score, windows = self._score(pixels, raw_outputs)
         else:
-            raw_outputs = None
+            raw_outputs, windows = None, None
             latent, reconstructed_latent = self._backend.run(pixels, self._latents)
             inferred = perf_counter()
             score = self._integer_score(latent, reconstructed_latent)
@@ -178,6 +178,7 @@ class AnomalyDetector:
             (start, prepared, inferred, perf_counter()),
             pixels,
             raw_outputs,
+            windows,
             self._reader,
             metadata,
         )
@@ -209,12 +210,14 @@ class AnomalyDetector:
         """
         return ModelOutputs.concatenate([self._reader.read(self._backend.run(image)) for image in pixels])
 
-    def _score(self, pixels: np.ndarray, raw_outputs: list[np.ndarray]) -> float:
+    def _score(self, pixels: np.ndarray, raw_outputs: list[np.ndarray]) -> tuple[float, np.ndarray | None]:
+        """Return the score, and what of its making the map needs too."""
         if self._integer_score is not None:
             latent, reconstructed_latent = self._latents
-            return self._integer_score(raw_outputs[latent], raw_outputs[reconstructed_latent])
+            return self._integer_score(raw_outputs[latent], raw_outputs[reconstructed_latent]), None
         inputs = scale_pixels(pixels)[np.newaxis]
-        return float(anomaly_scores(self.score_rule, inputs, self._reader.read(raw_outputs))[0])
+        windows = window_distances(self.score_rule, inputs)
+        return float(anomaly_scores(self.score_rule, inputs, self._reader.read(raw_outputs), windows)[0]), windows
 
     def _output_reader(self, artefact: Artefact) -> OutputReader:
         """Return what reads the model's outputs, after comparing model and metadata.

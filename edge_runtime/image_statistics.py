@@ -227,39 +227,43 @@ class ImageStatistics:
         of_cells = np.stack([cell_figures(np.asarray(pixels[index])) for index in chosen])
         return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS))
 
-    def factors(self, inputs: np.ndarray) -> np.ndarray:
-        """Return what the anomaly score of each picture is multiplied by: its largest window distance to the power.
-
-        A network's distances spread farther on a scale of logarithms, and would decide without it.
+    def window_distances(self, inputs: np.ndarray) -> np.ndarray:
+        """Return how far each window is from the good pictures.
 
         Args:
             inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
 
         Returns:
-            float64 (B,), >= 0.
+            float64 (B, WINDOWS, WINDOWS), >= 0.
         """
-        return np.square(self._to_half_power(self.window_distances(inputs).reshape(len(inputs), -1).max(axis=1)))
-
-    def place_factors(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the distances of an anomaly map are multiplied by: those of windows and of cells, half the power.
-
-        Args:
-            inputs: As in `factors`.
-
-        Returns:
-            float64 (B, WINDOWS, WINDOWS) and (B, CELLS, CELLS), >= 0.
-        """
-        return self._to_half_power(self.window_distances(inputs)), self._to_half_power(self.cell_distances(inputs))
-
-    def window_distances(self, inputs: np.ndarray) -> np.ndarray:
-        """Return how far each window is from the good pictures: float64 (B, WINDOWS, WINDOWS), >= 0; see `factors`."""
         pictures = unscale_pixels(inputs)
         return np.array([self.windows.distances(window_figures(picture)) for picture in pictures], np.float64)
 
     def cell_distances(self, inputs: np.ndarray) -> np.ndarray:
-        """Return how far each cell is from the good pictures: float64 (B, CELLS, CELLS), >= 0; see `factors`."""
+        """Return how far each cell is from the good pictures: float64 (B, CELLS, CELLS); see `window_distances`."""
         pictures = unscale_pixels(inputs)
         return np.array([self.cells.distances(cell_figures(picture)) for picture in pictures], np.float64)
+
+    def score_factors(self, window_distances: np.ndarray) -> np.ndarray:
+        """Return what the anomaly score of each picture is multiplied by: its largest window distance to the power.
+
+        A network's distances spread farther on a scale of logarithms, and would decide without it.
+
+        Args:
+            window_distances: As the method of that name returns them.
+
+        Returns:
+            float64 (B,), >= 0.
+        """
+        return np.square(self.map_factors(window_distances.reshape(len(window_distances), -1).max(axis=1)))
+
+    def map_factors(self, distances: np.ndarray) -> np.ndarray:
+        """Return what a map is multiplied by at each place, float64 of any shape: the distances to half the power.
+
+        Once for the windows and once for the cells, which is the power together.
+        """
+        # Squares and roots, since other powers are not the same to the bit on every machine.
+        return {1: np.sqrt, 2: np.positive, 4: np.square}[self.power](distances)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -282,10 +286,6 @@ class ImageStatistics:
             PlaceStatistics.from_dict(cells, CELLS, _CELL_GROUPS),
             fields.integer("power"),
         )
-
-    def _to_half_power(self, distances: np.ndarray) -> np.ndarray:
-        # Squares and roots, since other powers are not the same to the bit on every machine.
-        return {1: np.sqrt, 2: np.positive, 4: np.square}[self.power](distances)
 
 
 _CELL_GROUPS: Groups = (np.arange(CELL_FIGURES),)

@@ -211,13 +211,29 @@ def latent_distances(outputs: ModelOutputs) -> np.ndarray:
     return np.square(_latent_residual(outputs)).mean(axis=-1)
 
 
-def score_components(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> dict[str, np.ndarray]:
+def window_distances(rule: ScoreRule, inputs: np.ndarray) -> np.ndarray | None:
+    """Return what score, components and map all need of a rule's statistics, for who wants more than one of them.
+
+    Args:
+        rule: See `anomaly_scores`.
+        inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
+
+    Returns:
+        `ImageStatistics.window_distances`, or None where the rule has no statistics.
+    """
+    return None if rule.statistics is None else rule.statistics.window_distances(inputs)
+
+
+def score_components(
+    rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs, windows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return every component of `COMPONENTS` that the outputs allow, for scores side by side.
 
     Args:
         rule: Its pooling is used, and its statistics where it has any.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
+        windows: `window_distances` of these inputs, where they are known already.
 
     Returns:
         float32 (B,) by name. What needs a reconstruction or a discriminator is left out when there is none. Where there
@@ -236,11 +252,14 @@ def score_components(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs)
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
     if rule.statistics is not None:
-        values[STATISTICS_NAME] = rule.statistics.factors(inputs)
+        known = rule.statistics.window_distances(inputs) if windows is None else windows
+        values[STATISTICS_NAME] = rule.statistics.score_factors(known)
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
+def anomaly_scores(
+    rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs, windows: np.ndarray | None = None
+) -> np.ndarray:
     """Return the raw score of each image.
 
     An image's score does not depend on the other images of its batch, to the last bit: sums run in float64
@@ -250,6 +269,7 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
         rule: Which components, with which weights, and which statistics.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
+        windows: `window_distances` of these inputs, where they are known already.
 
     Returns:
         float32 (B,), >= 0, higher is more anomalous.
@@ -262,22 +282,26 @@ def anomaly_scores(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
     if rule.statistics is not None:
-        total = np.sqrt(total * rule.statistics.factors(inputs))
+        known = rule.statistics.window_distances(inputs) if windows is None else windows
+        total = np.sqrt(total * rule.statistics.score_factors(known))
     return total.astype(np.float32)
 
 
-def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
+def anomaly_maps(
+    rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs, windows: np.ndarray | None = None
+) -> np.ndarray:
     """Return where each image is anomalous.
 
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
     between the windows' centres; where the rule has statistics, the geometric mean of that and of the product of their
-    factors of windows and cells, interpolated alike.
+    factors of windows and of cells, interpolated alike.
 
     Args:
         rule: Where the map comes from.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
+        windows: `window_distances` of these inputs, where they are known already.
 
     Returns:
         float32 (B, H, W), >= 0, in the model's input pixels.
@@ -289,15 +313,12 @@ def anomaly_maps(rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs) -> 
         height, width = inputs.shape[1:3]
         maps = _upsample_windows(latent_distances(outputs), height, width)
         if rule.statistics is not None:
-            maps = np.sqrt(maps * _statistics_maps(rule.statistics, inputs))
+            known = rule.statistics.window_distances(inputs) if windows is None else windows
+            of_windows = _upsample_windows(rule.statistics.map_factors(known), height, width, overlap=0.5)
+            of_cells = rule.statistics.map_factors(rule.statistics.cell_distances(inputs))
+            maps = np.sqrt(maps * of_windows * _upsample_windows(of_cells, height, width))
         return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
-
-
-def _statistics_maps(statistics: ImageStatistics, inputs: np.ndarray) -> np.ndarray:
-    height, width = inputs.shape[1:3]
-    windows, cells = statistics.place_factors(inputs)
-    return _upsample_windows(windows, height, width, overlap=0.5) * _upsample_windows(cells, height, width)
 
 
 def _doubles(array: np.ndarray) -> np.ndarray:

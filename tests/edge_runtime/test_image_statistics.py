@@ -120,9 +120,8 @@ def test_the_distances_count_to_the_power(power: int) -> None:
     windows, cells = statistics.window_distances(images), statistics.cell_distances(images)
     assert windows.shape == (3, WINDOWS, WINDOWS)
     assert cells.shape == (3, CELLS, CELLS)
-    np.testing.assert_allclose(statistics.factors(images), windows.max(axis=(1, 2)) ** power, rtol=1e-14)
-    for factors, distances in zip(statistics.place_factors(images), (windows, cells), strict=True):
-        np.testing.assert_allclose(factors, distances ** (power / 2), rtol=1e-14)
+    np.testing.assert_allclose(statistics.score_factors(windows), windows.max(axis=(1, 2)) ** power, rtol=1e-14)
+    np.testing.assert_allclose(statistics.map_factors(cells), cells ** (power / 2), rtol=1e-14)
     assert ImageStatistics.from_dict(statistics.to_dict()) == statistics
 
 

@@ -17,6 +17,7 @@ from edge_runtime.scoring import (
     anomaly_scores,
     latent_distances,
     score_components,
+    window_distances,
 )
 
 
@@ -190,10 +191,16 @@ def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
     rule = replace(plain, statistics=statistics)
     inputs = scale_pixels(np.rint((inputs + 1) * 127.5).astype(np.uint8))
     factor = score_components(rule, inputs, outputs)["image_statistics"]
-    np.testing.assert_array_equal(factor, statistics.factors(inputs).astype(np.float32))
+    np.testing.assert_array_equal(
+        factor, statistics.score_factors(statistics.window_distances(inputs)).astype(np.float32)
+    )
     np.testing.assert_allclose(
         anomaly_scores(rule, inputs, outputs), np.sqrt(anomaly_scores(plain, inputs, outputs) * factor), rtol=1e-6
     )
+    windows = window_distances(rule, inputs)
+    np.testing.assert_array_equal(anomaly_scores(rule, inputs, outputs, windows), anomaly_scores(rule, inputs, outputs))
+    np.testing.assert_array_equal(score_components(rule, inputs, outputs, windows)["image_statistics"], factor)
+    assert window_distances(plain, inputs) is None
     assert rule.formula == "√((latent_l2 + 0.5 latent_l1) × image_statistics)"
     assert ScoreRule(statistics=statistics).formula == "√(latent_l2 × image_statistics)"
     assert ScoreRule.from_dict(rule.to_dict()) == rule
@@ -222,6 +229,8 @@ def test_the_map_is_the_geometric_mean_of_latents_and_statistics() -> None:
     assert anomaly_map[0, 0] == pytest.approx(expected[0])
     assert anomaly_map[-1, -1] == pytest.approx(expected[1])
     assert anomaly_map.max() == anomaly_map[24:, 24:].max()
+    known = anomaly_maps(rule, scale_pixels(image), ModelOutputs(latent, 0 * latent), windows[np.newaxis])
+    np.testing.assert_array_equal(known[0], anomaly_map)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ from edge_runtime.atomic_files import output_error
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError, TfganomalyError
 from edge_runtime.preprocessing import Preprocessing, adjust_contrast, prepare_image, read_image, scale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_maps, anomaly_scores, score_components
+from edge_runtime.scoring import (
+    ModelOutputs,
+    ScoreRule,
+    anomaly_maps,
+    anomaly_scores,
+    score_components,
+    window_distances,
+)
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.projection import picture_part
 from tfganomaly.evaluation.shortcuts import ShortcutValues, measure_shortcuts
@@ -184,12 +191,13 @@ def score_items(
         if batch:
             batch_pixels = np.stack(batch)
             outputs, inputs = scorer.model_outputs(batch_pixels), scale_pixels(batch_pixels)
-            batch_scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
+            windows = window_distances(scorer.score_rule, inputs)
+            batch_scores = anomaly_scores(scorer.score_rule, inputs, outputs, windows).astype(np.float64)
             _check_finite(scorer, batch_scores, kept[-len(batch) :])
             scores.append(batch_scores)
-            components.append(score_components(scorer.score_rule, inputs, outputs))
+            components.append(score_components(scorer.score_rule, inputs, outputs, windows))
             if maps is not None:
-                maps.append(anomaly_maps(scorer.score_rule, inputs, outputs))
+                maps.append(anomaly_maps(scorer.score_rule, inputs, outputs, windows))
         if progress is not None:
             progress(min(start + batch_size, len(items)), len(items))
     return ScoredImages(
@@ -206,8 +214,9 @@ def score_items(
 def score_batch(scorer: Scorer, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images."""
     outputs, inputs = scorer.model_outputs(pixels), scale_pixels(pixels)
-    scores = anomaly_scores(scorer.score_rule, inputs, outputs).astype(np.float64)
-    return scores, anomaly_maps(scorer.score_rule, inputs, outputs)
+    windows = window_distances(scorer.score_rule, inputs)
+    scores = anomaly_scores(scorer.score_rule, inputs, outputs, windows).astype(np.float64)
+    return scores, anomaly_maps(scorer.score_rule, inputs, outputs, windows)
 
 
 def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_runtime.image_statistics import POWERS, USUAL_POWER
 from edge_runtime.preprocessing import scale_pixels
-from edge_runtime.scoring import ScoreRule, anomaly_scores
+from edge_runtime.scoring import STATISTICS_NAME, ScoreRule, anomaly_scores, score_components
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 from tfganomaly.synthetic_defects.selection import selection_kinds_painted
@@ -76,7 +76,7 @@ def _logarithms(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
     for start in range(0, len(pixels), BATCH_SIZE):
         batch = pixels[start : start + BATCH_SIZE]
         outputs, inputs = scorer.model_outputs(batch), scale_pixels(batch)
-        assert first_power.statistics is not None
-        values = anomaly_scores(network, inputs, outputs), first_power.statistics.factors(inputs)
+        components = score_components(first_power, inputs, outputs)
+        values = anomaly_scores(network, inputs, outputs), components[STATISTICS_NAME]
         found.append(np.log(np.maximum(np.stack(values, axis=1), _SMALLEST_SCORE)))
     return np.concatenate(found)
