@@ -78,17 +78,17 @@ SELECTION_KINDS: Mapping[str, DefectKind] = {
 """What training never paints: the epoch is chosen by how well these are found."""
 
 USUAL_SHARES: Mapping[str, float] = {
-    "scratch": 0.08,
-    "crack": 0.08,
-    "fibre": 0.06,
-    "pits": 0.08,
-    "blob": 0.11,
-    "stain": 0.08,
-    "changed part": 0.40,
-    "border": 0.07,
-    "shading": 0.04,
+    "scratch": 0.11,
+    "crack": 0.11,
+    "fibre": 0.08,
+    "pits": 0.10,
+    "blob": 0.15,
+    "stain": 0.10,
+    "changed part": 0.20,
+    "border": 0.10,
+    "shading": 0.05,
 }
-"""How often training paints each of its kinds; whole parts often, since a map shall fill them, not show their edge."""
+"""How often training paints each of its kinds."""
 
 
 class DefectPainter:
