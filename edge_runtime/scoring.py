@@ -252,8 +252,7 @@ def score_components(
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)
     if rule.statistics is not None:
-        known = rule.statistics.window_distances(inputs) if windows is None else windows
-        values[STATISTICS_NAME] = rule.statistics.score_factors(known)
+        values[STATISTICS_NAME] = _statistics_factors(rule.statistics, inputs, windows)
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
@@ -282,8 +281,7 @@ def anomaly_scores(
         if weight:
             total += weight * COMPONENTS[name](inputs, outputs, rule.pooling)
     if rule.statistics is not None:
-        known = rule.statistics.window_distances(inputs) if windows is None else windows
-        total = np.sqrt(total * rule.statistics.score_factors(known))
+        total = np.sqrt(total * _statistics_factors(rule.statistics, inputs, windows))
     return total.astype(np.float32)
 
 
@@ -319,6 +317,10 @@ def anomaly_maps(
             maps = np.sqrt(maps * of_windows * _upsample_windows(of_cells, height, width))
         return maps.astype(np.float32)
     return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
+
+
+def _statistics_factors(statistics: ImageStatistics, inputs: np.ndarray, windows: np.ndarray | None) -> np.ndarray:
+    return statistics.score_factors(statistics.window_distances(inputs) if windows is None else windows)
 
 
 def _doubles(array: np.ndarray) -> np.ndarray:
