@@ -9,9 +9,9 @@ from export.parity import ArtefactParity
 def gate_failures(parity: ArtefactParity, options: ExportOptions) -> tuple[str, ...]:
     """Lists which bounds of the options the exported file breaks, one sentence each; empty when none."""
     failures = []
-    if parity.auroc_drop is not None and parity.auroc_drop > options.max_auroc_drop:
+    if parity.auroc_drop is not None and parity.auroc_drop.value > options.max_auroc_drop:
         failures.append(
-            f"the image AUROC is {parity.auroc:.4f}, {parity.auroc_drop:.4f} below the run's; at most "
+            f"the image AUROC is {parity.auroc:.4f}, {parity.auroc_drop.value:.4f} below the run's; at most "
             f"{options.max_auroc_drop:g} is allowed (--max-auroc-drop)"
         )
     allowed_flips = options.max_verdict_flips * len(parity.scores)

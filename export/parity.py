@@ -15,7 +15,7 @@ from edge_runtime.detector import AnomalyDetector
 from edge_runtime.flatbuffer import FlatbufferInspection
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
-from tfganomaly.evaluation.metrics import image_auroc
+from tfganomaly.evaluation.metrics import AurocDifference, auroc_difference, image_auroc
 from tfganomaly.evaluation.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ArtefactParity:
         scores: float64 (N,), raw.
         threshold: Calibrated on this file.
         auroc: Image AUROC, or None without both classes.
-        auroc_drop: The run's minus this file's, or None.
+        auroc_drop: The run's minus this file's, with its interval, or None.
         score_difference: Of raw scores.
         margin_difference: The same divided by the run's margin, its threshold minus its median good score. A score
             further than a margin above the threshold counts as that far: no verdict hangs on how far it is.
@@ -110,7 +110,7 @@ class ArtefactParity:
     scores: np.ndarray = field(repr=False)
     threshold: float
     auroc: float | None
-    auroc_drop: float | None
+    auroc_drop: AurocDifference | None
     score_difference: Spread
     margin_difference: Spread
     rank_correlation: float | None
@@ -126,7 +126,7 @@ class ArtefactParity:
         """The figures that go into the artefact: those that do not depend on the machine."""
         return {
             "auroc": _rounded_or_none(self.auroc),
-            "auroc_drop": _rounded_or_none(self.auroc_drop),
+            "auroc_drop": _rounded_or_none(None if self.auroc_drop is None else self.auroc_drop.value),
             "score_difference": self.score_difference.to_dict(),
             "margin_difference": self.margin_difference.to_dict(),
             "rank_correlation": _rounded_or_none(self.rank_correlation),
@@ -139,6 +139,7 @@ class ArtefactParity:
         return {
             "name": self.name,
             **self.summary(),
+            "auroc_drop_interval": _rounded_interval(self.auroc_drop),
             "threshold": _rounded(self.threshold),
             "output_errors": {name: error.to_dict() for name, error in self.output_errors.items()},
             "size_bytes": self.size_bytes,
@@ -193,6 +194,16 @@ class ParityReport:
         differ = (self.run_scores > self.run_threshold) != (artefact.scores > artefact.threshold)
         return tuple(int(index) for index in np.flatnonzero(differ))
 
+    @property
+    def rivals(self) -> tuple[tuple[ArtefactParity, AurocDifference], ...]:
+        """The other int8 files, each with the exported file's AUROC minus its own; empty without both classes."""
+        pairs = [
+            (other, auroc_difference(self.labels, self.exported.scores, other.scores))
+            for other in self.artefacts[1:]
+            if "INT8" in other.tensor_types
+        ]
+        return tuple((other, difference) for other, difference in pairs if difference is not None)
+
     def summary(self) -> dict[str, Any]:
         """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
         return {
@@ -223,6 +234,10 @@ class ParityReport:
                 {**artefact.to_dict(), "flipped_images": [self.names[index] for index in self.flipped(artefact)]}
                 for artefact in self.artefacts
             ],
+            "auroc_above_rivals": {
+                other.name: {"value": _rounded(difference.value), "interval": _rounded_interval(difference)}
+                for other, difference in self.rivals
+            },
             "images": [
                 {"path": name, "label": int(label), "run_score": _rounded(float(score))}
                 for name, label, score in zip(self.names, self.labels, self.run_scores, strict=True)
@@ -284,14 +299,13 @@ def compare_with_run(
     difference = artefact.scores - run.scores
     highest = run.threshold + run_margin
     near_difference = np.minimum(artefact.scores, highest) - np.minimum(run.scores, highest)
-    auroc, run_auroc = image_auroc(images.labels, artefact.scores), image_auroc(images.labels, run.scores)
     flips = int(np.count_nonzero(artefact.verdicts != run.verdicts))
     return ArtefactParity(
         name=name,
         scores=artefact.scores,
         threshold=artefact.threshold,
-        auroc=auroc,
-        auroc_drop=None if auroc is None or run_auroc is None else run_auroc - auroc,
+        auroc=image_auroc(images.labels, artefact.scores),
+        auroc_drop=auroc_difference(images.labels, run.scores, artefact.scores),
         score_difference=Spread.of(difference),
         margin_difference=Spread.of(near_difference / max(run_margin, 1e-12)),
         rank_correlation=_rank_correlation(run.scores, artefact.scores),
@@ -328,6 +342,12 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 def _rounded(value: float) -> float:
     """Six digits: the float run's last bits depend on the order in which threads add."""
     return float(f"{value:.6g}")
+
+
+def _rounded_interval(difference: AurocDifference | None) -> list[float] | None:
+    if difference is None or difference.interval is None:
+        return None
+    return [_rounded(end) for end in difference.interval]
 
 
 def _rounded_or_none(value: float | None) -> float | None:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from edge_runtime.atomic_files import write_text_atomically
 from edge_runtime.version import __version__
 from export.parity import ArtefactParity, ParityReport
+from tfganomaly.evaluation.metrics import AurocDifference
 
 _PLOT_SIZE_PX = 320
 _MOST_DOTS = 1500
@@ -99,6 +100,8 @@ def render_parity_report(report: ParityReport) -> str:
         loader=PackageLoader("export"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["decimals"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["signed"] = lambda value: f"{value:+.4f}"
+    environment.filters["interval"] = _interval
     environment.filters["digits"] = lambda value: "–" if value is None else f"{value:.3g}"
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
     return environment.get_template("parity.html.j2").render(
@@ -131,6 +134,10 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
         low=float(np.exp(low)),
         high=float(np.exp(high)),
     )
+
+
+def _interval(difference: AurocDifference) -> str:
+    return "" if difference.interval is None else "{:+.4f} to {:+.4f}".format(*difference.interval)
 
 
 def _largest_flips(report: ParityReport) -> tuple[Flip, ...]:

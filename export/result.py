@@ -10,6 +10,7 @@ from edge_runtime.artefact import ArtefactMetadata
 
 if TYPE_CHECKING:
     from export.parity import ParityReport
+    from tfganomaly.evaluation.metrics import AurocDifference
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,25 @@ class ExportResult:
             "flips: verdicts that differ from the run's. score drift: mean difference of the score, in "
             "margins (threshold minus usual good score)."
         )
+        if exported.auroc_drop and exported.auroc_drop.interval:
+            lines.append(f"AUROC, the run's less that of {exported.name}: {_with_interval(exported.auroc_drop)}")
+        lines += [
+            f"AUROC, that of {exported.name} less that of {rival.name}: {_with_interval(difference)}"
+            for rival, difference in report.rivals
+        ]
         lines += [f"edge tpu: {sentence}" for sentence in (report.edgetpu.conclusions() if report.edgetpu else ())]
         if self.compiled:
             lines.append(f"compiled for the Edge TPU: {self.compiled}")
         lines.append(f"report: {self.parity_html}")
         return "\n".join(lines + [f"note: {note}" for note in self.notes])
+
+
+def _with_interval(difference: AurocDifference) -> str:
+    if difference.interval is None:
+        return f"{difference.value:+.4f}"
+    low, high = difference.interval
+    verdict = "more than chance" if low > 0 or high < 0 else "no more than chance"
+    return f"{difference.value:+.4f} (95%: {low:+.4f} to {high:+.4f}), {verdict}"
 
 
 def _decimals(auroc: float | None) -> str:

@@ -18,6 +18,7 @@ from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, co
 from export.parity_report import ParityFiles, render_parity_report, write_parity_report
 from tests.export.made_up_scorer import MadeUpScorer
 from tfganomaly.errors import OptionError
+from tfganomaly.evaluation.metrics import AurocDifference
 
 INSPECTION = FlatbufferInspection(1234, 3, (), (), (), ())
 
@@ -66,7 +67,7 @@ def test_a_perfect_copy_differs_in_nothing(images: ParityImages) -> None:
     assert parity.rank_correlation == pytest.approx(1.0)
     assert parity.verdict_flips == 0
     assert parity.auroc == 1.0
-    assert parity.auroc_drop == 0.0
+    assert parity.auroc_drop == AurocDifference(0.0, (0.0, 0.0))
 
 
 def test_differences_are_those_computed_by_hand(images: ParityImages) -> None:
@@ -99,7 +100,9 @@ def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
 
 def test_the_gate_names_each_bound_that_is_broken(images: ParityImages) -> None:
     # The seventh and the eighth image, with scores of 0.30 and 0.39.
-    parity = dataclasses.replace(_compare(images, gain=1.0, threshold=0.40), auroc=0.9, auroc_drop=0.1)
+    parity = dataclasses.replace(
+        _compare(images, gain=1.0, threshold=0.40), auroc=0.9, auroc_drop=AurocDifference(0.1, None)
+    )
     drop, flips = gate_failures(parity, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
     assert "0.9000, 0.1000 below the run's" in drop
     assert "--max-auroc-drop" in drop
@@ -116,7 +119,7 @@ def test_one_image_at_the_threshold_passes_unless_none_is_allowed(images: Parity
 
 
 def test_a_better_auroc_passes_the_gate(images: ParityImages) -> None:
-    parity = dataclasses.replace(_compare(images, gain=1.0), auroc_drop=-0.1)
+    parity = dataclasses.replace(_compare(images, gain=1.0), auroc_drop=AurocDifference(-0.1, None))
     assert gate_failures(parity, ExportOptions(max_auroc_drop=0.0, max_verdict_flips=0.0)) == ()
 
 
@@ -156,6 +159,24 @@ def test_images_whose_verdict_flips_are_named(images: ParityImages) -> None:
     assert "+0.47 %" in page  # 0.30142 against the run's 0.3
     assert "-13.88 %" in page  # against the file's 0.35
     assert "Verdicts that flip</h2>" not in render_parity_report(_report(images, _compare(images, gain=1.0)))
+
+
+def test_the_report_says_whether_another_int8_file_is_better_by_more_than_chance(images: ParityImages) -> None:
+    exported = _compare(images, gain=1.0)
+    float32 = dataclasses.replace(exported, name="float32", tensor_types={"FLOAT32": 3})
+    confused = exported.scores.copy()
+    confused[[5, 6]] = confused[[6, 5]]  # one of 24 pairs of a good and an anomalous image in the wrong order
+    ptq = dataclasses.replace(exported, name="int8 (ptq)", scores=confused, tensor_types={"INT8": 3, "INT32": 1})
+    report = _report(images, exported, artefacts=(exported, float32, ptq))
+    ((rival, difference),) = report.rivals
+    assert rival is ptq
+    assert difference.value == pytest.approx(1 / 24)
+    low, high = difference.interval
+    assert low < 0 < high
+    assert report.to_dict()["auroc_above_rivals"]["int8 (ptq)"]["interval"] == pytest.approx([low, high], abs=1e-6)
+    page = render_parity_report(report)
+    assert "int8 (qat) less int8 (ptq)" in page
+    assert f"+0.0417<small>{low:+.4f} to {high:+.4f}" in page
 
 
 def test_a_report_without_labels_and_fine_tuning_is_rendered(images: ParityImages) -> None:

@@ -59,7 +59,7 @@ def test_the_float32_artefact_scores_as_the_run(exported: tuple[ExportResult, li
     # The same function in other kernels: float32 rounding only.
     assert float32.score_difference.max < 1e-4 * result.parity.run_scores.max()
     assert float32.verdict_flips == 0
-    assert float32.auroc_drop == pytest.approx(0, abs=1e-9)
+    assert float32.auroc_drop.value == pytest.approx(0, abs=1e-9)
 
 
 def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult, list[str]]) -> None:

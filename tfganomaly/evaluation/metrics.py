@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 # Two-sided 95% of the standard normal distribution.
@@ -41,6 +42,20 @@ class ThresholdMetrics:
     miss_interval: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class AurocDifference:
+    """By how much two scores of the same images differ in AUROC.
+
+    Attributes:
+        value: The first's AUROC minus the second's, in [-1, 1].
+        interval: What 95% of such sets of images would say of it, (low, high), each in [-1, 1]; `None` with fewer than
+            two images of a class. Where it holds 0, these images do not tell which score is better.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+
+
 def image_auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Returns the area under the ROC curve, in [0, 1]; 0.5 is chance.
 
@@ -49,6 +64,29 @@ def image_auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     if not _has_both_classes(labels):
         return None
     return float(roc_auc_score(labels, scores))
+
+
+def auroc_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> AurocDifference | None:
+    """Compares two scores of the same images, which says more than two intervals: what is hard is hard for both.
+
+    The interval is the normal one of DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or More
+    Correlated Receiver Operating Characteristic Curves", 1988.
+
+    Args:
+        labels: (N,) 0 or 1.
+        first: (N,) float.
+        second: (N,) float.
+    """
+    first_auroc, second_auroc = image_auroc(labels, first), image_auroc(labels, second)
+    if first_auroc is None or second_auroc is None:
+        return None
+    value = first_auroc - second_auroc
+    shares = zip(_shares_in_order(labels, first), _shares_in_order(labels, second), strict=True)
+    differences = [of_first - of_second for of_first, of_second in shares]
+    if min(map(len, differences)) < 2:
+        return AurocDifference(value, None)
+    spread = _Z_95 * math.sqrt(sum(float(one.var(ddof=1)) / len(one) for one in differences))
+    return AurocDifference(value, (max(-1.0, value - spread), min(1.0, value + spread)))
 
 
 def image_auprc(labels: np.ndarray, scores: np.ndarray) -> float | None:
@@ -144,6 +182,18 @@ def strongest(aurocs: Mapping[str, float | None]) -> tuple[str, float] | None:
     """Returns name and AUROC of the highest defined entry, or `None` when none is defined."""
     defined = [(name, value) for name, value in aurocs.items() if value is not None]
     return max(defined, key=lambda entry: entry[1]) if defined else None
+
+
+def _shares_in_order(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of each anomalous image the share of good ones below it, of each good one that of anomalous ones above.
+
+    Ties count half; the mean of either is the AUROC.
+    """
+    anomalous, good = scores[labels == 1], scores[labels == 0]
+    ranks = rankdata(np.concatenate([anomalous, good]))
+    below = (ranks[: len(anomalous)] - rankdata(anomalous)) / len(good)
+    above = 1 - (ranks[len(anomalous) :] - rankdata(good)) / len(anomalous)
+    return below, above
 
 
 def _has_both_classes(labels: np.ndarray) -> bool:

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from tfganomaly.evaluation.metrics import (
+    AurocDifference,
+    auroc_difference,
     best_f1,
     image_auprc,
     image_auroc,
@@ -39,6 +42,38 @@ def test_metrics_agree_with_scikit_learn():
         assert image_auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
         assert image_auprc(labels, scores) == pytest.approx(average_precision_score(labels, scores))
         assert threshold_metrics(labels, scores, 0.7).f1 == pytest.approx(f1_score(labels, scores > 0.7))
+
+
+def test_the_difference_of_two_scores_is_that_of_their_aurocs():
+    labels, scores = random_problem(3)
+    worse = scores + np.random.default_rng(4).normal(0, 0.5, len(scores))
+    difference = auroc_difference(labels, scores, worse)
+    assert difference.value == pytest.approx(roc_auc_score(labels, scores) - roc_auc_score(labels, worse))
+    low, high = difference.interval
+    assert (low + high) / 2 == pytest.approx(difference.value)
+    mirrored = auroc_difference(labels, worse, scores)
+    assert mirrored.interval == pytest.approx((-high, -low))
+
+
+def test_the_interval_holds_the_true_difference_nineteen_times_of_twenty():
+    generator = np.random.default_rng(5)
+    shift, noise = 1.0, 1.0
+    # Of two normal distributions a standard deviation of s each and d apart the AUROC is Phi(d / (s sqrt 2)).
+    true = norm.cdf(shift / np.sqrt(2)) - norm.cdf(shift / np.sqrt(2 * (1 + noise**2)))
+    labels = np.repeat([0, 1], 60)
+    held = 0
+    for _ in range(400):
+        scores = generator.normal(shift * labels)
+        low, high = auroc_difference(labels, scores, scores + generator.normal(0, noise, 120)).interval
+        held += low <= true <= high
+    assert 0.92 < held / 400 < 0.98
+
+
+def test_equal_scores_differ_by_nothing_and_single_images_say_no_interval():
+    labels, scores = random_problem(6)
+    assert auroc_difference(labels, scores, 2 * scores) == AurocDifference(0.0, (0.0, 0.0))
+    assert auroc_difference(np.array([0, 1]), np.array([1.0, 2.0]), np.array([2.0, 1.0])) == AurocDifference(1.0, None)
+    assert auroc_difference(np.zeros(2), np.arange(2.0), np.arange(2.0)) is None
 
 
 def test_best_f1_is_the_best_of_all_thresholds_and_its_threshold_reaches_it():
