@@ -20,6 +20,7 @@ from edge_runtime.detector import AnomalyDetector
 from export.options import ExportOptions
 from export.pipeline import export_run
 from tfganomaly.evaluation.evaluate import evaluate
+from tfganomaly.evaluation.result import EvaluationResult
 from tfganomaly.training.run import TrainedRun, load_run
 from tfganomaly.training.trainer import train
 
@@ -80,7 +81,7 @@ def _trained_run(arguments: argparse.Namespace, folder: Path) -> TrainedRun:
     return load_run(folder / "run")
 
 
-def _figures(result) -> dict[str, float]:
+def _figures(result: EvaluationResult) -> dict[str, float | None]:
     return {
         "image_auroc": result.image_auroc,
         "false_alarm_rate": result.at_threshold.false_alarm_rate,

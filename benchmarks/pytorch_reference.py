@@ -123,6 +123,7 @@ class PytorchGanomaly:
 
     def __init__(self, options: ModelOptions, learning_rate: float = 2e-4, beta_1: float = 0.5) -> None:
         self.options = options
+        assert options.channels is not None
         shape = (options.image_size, options.channels)
         generator = (*shape, options.latent_size, options.generator_width, options.extra_layers)
         self.encoder, self.decoder = Encoder(*generator), Decoder(*generator)

@@ -165,8 +165,9 @@ def _measure(model: Path, blocks: int, load: BackendLoader) -> dict[str, object]
         "detector": lambda number: detector.examine(pictures[number]),
     }
     runs: dict[str, dict[str, float]] = {}
-    for title, sinks in (("no sink", []), ("a sink", [lambda controls: CountingSink()])):
-        times_us = _times_of_a_watch(detector, pictures, blocks, others, sinks)
+    sinks: dict[str, list[SinkOpener]] = {"no sink": [], "a sink": [lambda controls: CountingSink()]}
+    for title, openers in sinks.items():
+        times_us = _times_of_a_watch(detector, pictures, blocks, others, openers)
         runs[title] = {name: float(np.median(values)) for name, values in times_us.items()}
         bare = runs[title]["bare interpreter"]
         print(title)
@@ -190,6 +191,7 @@ def _measure(model: Path, blocks: int, load: BackendLoader) -> dict[str, object]
 
 def _bare(detector: AnomalyDetector, pictures: list[np.ndarray]) -> Callable[[int], object]:
     backend = detector._backend
+    assert isinstance(backend, InterpreterBackend)
     interpreter, input_index, output_indices = backend._interpreter, backend._input_index, backend._output_indices
     levels = PixelLevels(backend.input_details)
     inputs = [levels.of(picture).copy() for picture in pictures]

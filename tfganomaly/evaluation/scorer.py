@@ -31,8 +31,8 @@ Progress = Callable[[int, int], None]
 BATCH_SIZE = 32
 
 
-class Scorer(Protocol):
-    """What evaluation needs of a model. `AnomalyDetector` and `TrainedRun` are scorers as they are."""
+class ScoringModel(Protocol):
+    """What scores and maps of images need of a model."""
 
     @property
     def description(self) -> str:
@@ -45,6 +45,13 @@ class Scorer(Protocol):
     @property
     def score_rule(self) -> ScoreRule:
         """How scores and maps are made from the outputs."""
+
+    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+        """Returns the outputs for uint8 (B, H, W, C) pixels as `prepare_image` gives them."""
+
+
+class Scorer(ScoringModel, Protocol):
+    """What evaluation needs of a model. `AnomalyDetector` and `TrainedRun` are scorers as they are."""
 
     @property
     def calibration(self) -> Calibration:
@@ -61,9 +68,6 @@ class Scorer(Protocol):
     @property
     def data_seed(self) -> int:
         """The seed of that data's split."""
-
-    def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
-        """Returns the outputs for uint8 (B, H, W, C) pixels as `prepare_image` gives them."""
 
 
 class StoredMaps(Sequence[np.ndarray]):
@@ -144,7 +148,7 @@ class ScoredImages:
 
 
 def score_items(
-    scorer: Scorer,
+    scorer: ScoringModel,
     items: Sequence[ImageItem],
     progress: Progress | None = None,
     *,
@@ -211,7 +215,7 @@ def score_items(
     )
 
 
-def score_batch(scorer: Scorer, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def score_batch(scorer: ScoringModel, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images."""
     outputs, inputs = scorer.model_outputs(pixels), scale_pixels(pixels)
     windows = window_distances(scorer.score_rule, inputs)
@@ -219,7 +223,7 @@ def score_batch(scorer: Scorer, pixels: np.ndarray) -> tuple[np.ndarray, np.ndar
     return scores, anomaly_maps(scorer.score_rule, inputs, outputs, windows)
 
 
-def _check_finite(scorer: Scorer, scores: np.ndarray, items: Sequence[ImageItem]) -> None:
+def _check_finite(scorer: ScoringModel, scores: np.ndarray, items: Sequence[ImageItem]) -> None:
     broken = [item.name for item, score in zip(items, scores, strict=True) if not np.isfinite(score)]
     if broken:
         raise TfganomalyError(
