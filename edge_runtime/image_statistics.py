@@ -222,9 +222,10 @@ class ImageStatistics:
             pixels: uint8 (N, H, W, C), N >= 1; see `window_figures`. Read one at a time, so they may lie on a disk.
         """
         chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_PICTURES)).round().astype(int)
-        of_windows = np.stack([window_figures(np.asarray(pixels[index])) for index in chosen])
+        pictures = (np.asarray(pixels[index]) for index in chosen)
+        figures = [(window_figures(picture), cell_figures(picture)) for picture in pictures]
+        of_windows, of_cells = (np.stack(of_grid) for of_grid in zip(*figures, strict=True))
         windows = PlaceStatistics.of_figures(of_windows, window_groups(of_windows.shape[-1]))
-        of_cells = np.stack([cell_figures(np.asarray(pixels[index])) for index in chosen])
         return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS))
 
     def window_distances(self, inputs: np.ndarray) -> np.ndarray:
