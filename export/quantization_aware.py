@@ -23,7 +23,7 @@ import tensorflow as tf
 import tf_keras
 
 from edge_runtime.preprocessing import scale_pixels
-from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
 from export.conversion import int8_input_images
 from export.disturbance import disturb_images, with_disturbed
 from export.lowering import LoweredGraph
@@ -83,6 +83,8 @@ class AgreementCheck:
         self._names = graph.output_names
         self._images = with_disturbed(scale_pixels(held_back_pixels), seed)
         self._rule = score_rule
+        # Of the images alone, whatever the graph: computed once instead of at each check.
+        self._windows = window_distances(score_rule, self._images)
         expected = self._log_scores(tf.function(graph.model, jit_compile=True), self._images)
         self._limit = expected[: len(held_back_pixels)].max() + np.log(_HIGHEST_COMPARED)
         self._expected = np.minimum(expected, self._limit)
@@ -108,14 +110,13 @@ class AgreementCheck:
     def _log_scores(self, run: Callable[[Any], Any], inputs: np.ndarray) -> np.ndarray:
         scores = []
         for start in range(0, len(inputs), _EVALUATION_BATCH_SIZE):
-            images = self._images[start : start + _EVALUATION_BATCH_SIZE]
+            part = slice(start, start + _EVALUATION_BATCH_SIZE)
+            images, windows = self._images[part], None if self._windows is None else self._windows[part]
             # Full batches only: every other size would be compiled anew.
-            batch = np.resize(
-                inputs[start : start + _EVALUATION_BATCH_SIZE], (_EVALUATION_BATCH_SIZE, *inputs.shape[1:])
-            )
+            batch = np.resize(inputs[part], (_EVALUATION_BATCH_SIZE, *inputs.shape[1:]))
             values = [output.numpy()[: len(images)] for output in run(tf.constant(batch))]
             outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
-            scores.append(anomaly_scores(self._rule, images, outputs))
+            scores.append(anomaly_scores(self._rule, images, outputs, windows))
         return np.log(np.concatenate(scores) + _SMALLEST_DISTANCE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,12 @@ class TrainedRun:
     def score_rule(self) -> ScoreRule:
         """How the outputs become a score."""
         return self.config.score_rule
+
+    def change_score_rule(self, rule: ScoreRule) -> None:
+        """Lets another rule make the scores, in the folder too; what was calibrated before does not hold for it."""
+        config = replace(self.config, score_rule=rule)
+        self.folder.rewrite_config(config)
+        self.config = config
 
     @cached_property
     def calibration(self) -> Calibration:

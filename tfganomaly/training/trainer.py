@@ -146,8 +146,8 @@ def train(
 
     model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
-    _choose_power(folder, config, validation_images.pixels, observer)
     trained = TrainedRun(folder.path)
+    _choose_power(trained, validation_images.pixels, observer)
     calibration = calibrate_scorer(trained, validation_images.pixels, config.training.false_alarm_rate)
     folder.write_calibration(calibration)
     stand_outs = report_stand_outs(folder, trained, calibration, train_images, validation_images)
@@ -219,13 +219,13 @@ def _with_statistics(folder: RunFolder, config: RunConfig, train_pixels: np.ndar
     return config
 
 
-def _choose_power(folder: RunFolder, config: RunConfig, pixels: np.ndarray, observer: TrainingObserver) -> None:
+def _choose_power(trained: TrainedRun, pixels: np.ndarray, observer: TrainingObserver) -> None:
     """Says and writes into the run how much its image statistics count, where it has any."""
-    if config.score_rule.statistics is None:
+    if trained.score_rule.statistics is None:
         return
-    choice = choose_power(TrainedRun(folder.path), pixels, config.training.seed)
+    choice = choose_power(trained, pixels, trained.data_seed)
     observer.message(choice.text())
-    folder.rewrite_config(dataclasses.replace(config, score_rule=with_power(config.score_rule, choice.power)))
+    trained.change_score_rule(with_power(trained.score_rule, choice.power))
 
 
 def _same_source(source: str) -> str:
