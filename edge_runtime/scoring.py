@@ -61,6 +61,8 @@ class ModelOutputs:
 
 
 TOP_SHARE = 0.01
+# Of the square root of a reconstruction error, for an image that is reconstructed to the bit.
+_LEAST_EASE = 1e-6
 
 
 def _largest(windows: np.ndarray) -> np.ndarray:
@@ -97,6 +99,11 @@ def _reconstruction_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) 
     return residual.reshape(len(residual), -1).mean(axis=1)
 
 
+def _relative_latent_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
+    ease = np.sqrt(_reconstruction_l1(inputs, outputs, pooling))
+    return _latent_l2(inputs, outputs, pooling) / np.maximum(ease, _LEAST_EASE)
+
+
 def _feature_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
     if outputs.feature_distance is None:
         raise ValueError("The score rule needs the discriminator, which this model does not have.")
@@ -107,6 +114,7 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
     "latent_l2": _latent_l2,
     "latent_l1": _latent_l1,
     "reconstruction_l1": _reconstruction_l1,
+    "relative_latent_l2": _relative_latent_l2,
     "feature_l2": _feature_l2,
 }
 """The parts that a score can be made of, by name.
@@ -114,9 +122,14 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
 - latent_l2: mean over nz of (z - z_hat)^2, pooled over the windows. The authors' code.
 - latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
 - reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
+- relative_latent_l2: latent_l2 over the square root of reconstruction_l1, ours: what is plain is easy to reconstruct
+  and has near latents whatever it is, so a distance counts by how easy the image was. As likelihoods are corrected in
+  Serra et al., "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative Models", 2020.
 - feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is
   a discriminator: in a run, not in an artefact.
 """
+
+_OF_RECONSTRUCTIONS = frozenset({"reconstruction_l1", "relative_latent_l2"})
 
 WEIGHTED_SUM: Mapping[str, float] = {"latent_l2": 1.0, "reconstruction_l1": 50.0, "feature_l2": 1.0}
 """The sum that is shown beside the single components: their weights in the paper's generator loss."""
@@ -176,7 +189,7 @@ class ScoreRule:
     @property
     def needs_reconstruction(self) -> bool:
         """Whether the score or the map is made from the reconstruction."""
-        return self.map_source == "reconstruction" or bool(self.components.get("reconstruction_l1"))
+        return self.map_source == "reconstruction" or any(map(self.components.get, _OF_RECONSTRUCTIONS))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -240,14 +253,11 @@ def score_components(
         is everything that `WEIGHTED_SUM` needs, also "weighted_sum"; where the rule has statistics, also
         `STATISTICS_NAME`.
     """
-    missing = {
-        "reconstruction_l1": outputs.reconstruction is None,
-        "feature_l2": outputs.feature_distance is None,
-    }
+    missing = {"feature_l2"} if outputs.feature_distance is None else set()
+    if outputs.reconstruction is None:
+        missing |= _OF_RECONSTRUCTIONS
     values = {
-        name: component(inputs, outputs, rule.pooling)
-        for name, component in COMPONENTS.items()
-        if not missing.get(name, False)
+        name: component(inputs, outputs, rule.pooling) for name, component in COMPONENTS.items() if name not in missing
     }
     if values.keys() >= WEIGHTED_SUM.keys():
         values["weighted_sum"] = np.sum([weight * values[name] for name, weight in WEIGHTED_SUM.items()], axis=0)

@@ -114,7 +114,7 @@ def test_scores_stand_side_by_side_and_any_of_them_may_decide(trained, artefact,
     for scorer, has_discriminator in ((trained, True), (artefact, False)):
         result = invoke("evaluate", scorer, mvtec_folder, "--json", tmp_path / "figures.json")
         figures = json.loads((tmp_path / "figures.json").read_text())
-        expected = {"latent_l2", "latent_l1", "reconstruction_l1"}
+        expected = {"latent_l2", "latent_l1", "reconstruction_l1", "relative_latent_l2"}
         expected |= {"feature_l2", "weighted_sum"} if has_discriminator else set()
         assert set(figures["score_aurocs"]) == expected
         assert figures["deciding_score"] == "latent_l2"

@@ -44,6 +44,7 @@ def test_the_components_are_those_computed_by_hand() -> None:
         "latent_l2": [3.5],
         "latent_l1": [1.5],
         "reconstruction_l1": [0.5],
+        "relative_latent_l2": [pytest.approx(3.5 / 0.5**0.5)],
     }
     highest = score_components(ScoreRule(pooling="max"), inputs, outputs)
     assert highest["latent_l2"].tolist() == [5.0]
@@ -146,14 +147,21 @@ def test_one_window_gives_a_plain_latent_map() -> None:
 def test_a_rule_that_needs_the_reconstruction_says_so() -> None:
     inputs, outputs = random_batch(1)
     blind = ModelOutputs(outputs.latent, outputs.reconstructed_latent)
-    assert "reconstruction_l1" not in score_components(ScoreRule(), inputs, blind)
+    assert set(score_components(ScoreRule(), inputs, blind)) == {"latent_l2", "latent_l1"}
     with pytest.raises(ValueError, match="needs the reconstruction"):
         anomaly_scores(ScoreRule({"reconstruction_l1": 1.0}), inputs, blind)
     with pytest.raises(ValueError, match="needs the reconstruction"):
         anomaly_maps(ScoreRule(), inputs, blind)
     assert ScoreRule().needs_reconstruction
     assert not ScoreRule(map_source="latent").needs_reconstruction
-    assert ScoreRule({"latent_l2": 1, "reconstruction_l1": 1}, map_source="latent").needs_reconstruction
+    for name in ("reconstruction_l1", "relative_latent_l2"):
+        assert ScoreRule({"latent_l2": 1, name: 1}, map_source="latent").needs_reconstruction
+
+
+def test_an_image_that_is_reconstructed_to_the_bit_has_a_finite_score() -> None:
+    inputs, outputs = random_batch(2)
+    perfect = replace(outputs, reconstruction=inputs)
+    assert np.isfinite(score_components(ScoreRule(), inputs, perfect)["relative_latent_l2"]).all()
 
 
 def test_outputs_of_unequal_shape_are_refused() -> None:

@@ -52,6 +52,7 @@ SCORE_MEANINGS: dict[str, str] = {
     "latent_l2": "How far the latent vector of the reconstruction lies from the image's",
     "latent_l1": "The same in absolute differences",
     "reconstruction_l1": "How much the reconstruction differs from the image, pixel by pixel",
+    "relative_latent_l2": "The distance of the latent vectors by how easy the image was to reconstruct",
     "feature_l2": "How much it differs for the discriminator, which only a run has",
     "weighted_sum": "All of them, weighted as in the training's loss",
     "image_statistics": "How unusual brightness and texture are against good images, whatever the network says",

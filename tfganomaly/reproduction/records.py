@@ -82,7 +82,9 @@ def pair_records(
     }
     records = []
     for name, values in scores.scores.items():
-        by_epoch = [epoch[AUROC_PREFIX + name] for epoch in history]
+        by_epoch = [epoch[AUROC_PREFIX + name] for epoch in history if AUROC_PREFIX + name in epoch]
+        if len(by_epoch) < len(history):  # begun by an earlier version, which did not know this score
+            continue
         best = max(range(len(by_epoch)), key=lambda index: by_epoch[index])
         records.append(
             {

@@ -7,19 +7,21 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+from tfganomaly.data.arrays import COLLECTIONS
 from tfganomaly.errors import DataError, OptionError, RunError
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.reproduction.epoch_scores import EpochScores
 from tfganomaly.reproduction.experiment import reproduce
 from tfganomaly.reproduction.observer import ReproductionObserver
 from tfganomaly.reproduction.options import ReproductionOptions
+from tfganomaly.reproduction.records import pair_records
 from tfganomaly.reproduction.summary import summary_lines
 from tfganomaly.training.run import load_run
 from tfganomaly.training.run_folder import RunFolder
 
 from .conftest import TINY
 
-SCORES = ["latent_l2", "latent_l1", "reconstruction_l1", "feature_l2", "weighted_sum"]
+SCORES = ["latent_l2", "latent_l1", "reconstruction_l1", "relative_latent_l2", "feature_l2", "weighted_sum"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_records_are_flat_and_hold_every_option_and_figure(finished):
     assert all(not isinstance(value, (dict, list)) for record in records for value in record.values())
     first = records[0]
     assert [record["score"] for record in records[: len(SCORES)]] == SCORES
-    assert [record["decides"] for record in records[: len(SCORES)]] == [True] + 4 * [False]
+    assert [record["decides"] for record in records[: len(SCORES)]] == [True] + 5 * [False]
     shared = ("collection", "protocol", "abnormal", "seed", "epochs", "generator_width", "contextual_loss_weight")
     assert [first[name] for name in shared] == ["mnist", "clean", 0, 0, 2, 4, 50.0]
     assert (first["num_test_good"], first["num_test_anomalous"]) == (90, 50)
@@ -118,6 +120,17 @@ def test_an_experiment_begun_before_an_option_existed_goes_on(finished, tiny_mni
     assert reproduce("mnist", folder, ["2"], ReproductionOptions(seeds=1), TINY, archive=tiny_mnist) == finished[1]
     with pytest.raises(RunError, match="--contrast-rule as_is, not normalised"):
         reproduce("mnist", folder, ["0"], None, {**TINY, "contrast_rule": "normalised"}, archive=tiny_mnist)
+
+
+def test_a_score_that_the_first_epochs_did_not_know_is_left_out(finished, tmp_path):
+    folder = shutil.copytree(finished[0] / "class-2_seed-0", tmp_path / "older")
+    history = folder / "history.jsonl"
+    first, *others = history.read_text("utf-8").splitlines(keepends=True)
+    known = {name: value for name, value in json.loads(first).items() if name != "test_auroc_relative_latent_l2"}
+    history.write_text(json.dumps(known) + "\n" + "".join(others), "utf-8")
+    scores = EpochScores.load(folder / "test_scores.npz")
+    records = pair_records(RunFolder(folder), scores, COLLECTIONS["mnist"], 2, "clean")
+    assert [record["score"] for record in records] == [name for name in SCORES if name != "relative_latent_l2"]
 
 
 def test_table_and_pictures_show_all_classes(finished):
