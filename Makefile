@@ -18,7 +18,7 @@ demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in a
 	$(BIN)/tfganomaly demo
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 reference: $(VENV)/.dev  ## Install PyTorch too, for the tests and benchmarks against it
 	$(PIP_INSTALL) --editable '.[reference]'

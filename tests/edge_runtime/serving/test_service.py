@@ -274,9 +274,9 @@ def test_the_page_state_holds_scores_and_new_frames_only(start_service: Start) -
     source = ListSource([good(), bad()], ends=False)
     service = start_service(source)
     wait_for(lambda: service.session.loop.statistics.judged == 2)
+    wait_for(lambda: ask(service, "GET", "/v1/live")[1]["frames"])  # a frame is counted before it is drawn
     state = ask(service, "GET", "/v1/live")[1]
     assert [entry[4] for entry in state["scores"]] == [False, True]
-    assert state["frames"]
     newest = max(frame["number"] for frame in state["frames"])
     for frame in state["frames"]:
         for kind in ("picture", "heatmap"):
