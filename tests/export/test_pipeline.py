@@ -118,6 +118,8 @@ def test_every_stage_is_told_once_in_order(exported: tuple[ExportResult, list[st
 def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportResult, list[str]]) -> None:
     result, _ = exported
     text = result.text()
+    for line in ("int8 (qat) is below the run's AUROC by ", "int8 (qat) is above the AUROC of int8 (ptq) by "):
+        assert line in text
     assert str(result.artefact) in text
     assert str(result.parity_html) in text
     assert "int8 (ptq)" in text
