@@ -62,7 +62,7 @@ class ModelOutputs:
 
 TOP_SHARE = 0.01
 # Of the square root of a reconstruction error, for an image that is reconstructed to the bit.
-_LEAST_EASE = 1e-6
+_LEAST_DIFFICULTY = 1e-6
 
 
 def _largest(windows: np.ndarray) -> np.ndarray:
@@ -100,8 +100,8 @@ def _reconstruction_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) 
 
 
 def _relative_latent_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
-    ease = np.sqrt(_reconstruction_l1(inputs, outputs, pooling))
-    return _latent_l2(inputs, outputs, pooling) / np.maximum(ease, _LEAST_EASE)
+    difficulty = np.sqrt(_reconstruction_l1(inputs, outputs, pooling))
+    return _latent_l2(inputs, outputs, pooling) / np.maximum(difficulty, _LEAST_DIFFICULTY)
 
 
 def _feature_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
@@ -122,9 +122,9 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
 - latent_l2: mean over nz of (z - z_hat)^2, pooled over the windows. The authors' code.
 - latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
 - reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
-- relative_latent_l2: latent_l2 over the square root of reconstruction_l1, ours: what is plain is easy to reconstruct
-  and has near latents whatever it is, so a distance counts by how easy the image was. As likelihoods are corrected in
-  Serra et al., "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative Models", 2020.
+- relative_latent_l2: latent_l2 over the square root of reconstruction_l1, ours: a distance counts the more
+  the easier the image was to reconstruct. The idea is that of likelihoods corrected by an image's complexity in Serra et
+  al., "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative Models", 2020.
 - feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is
   a discriminator: in a run, not in an artefact.
 """

@@ -77,7 +77,7 @@ def _with_interval(difference: AurocDifference) -> str:
     if difference.interval is None:
         return f"{difference.value:+.4f}"
     low, high = difference.interval
-    verdict = "more than chance" if low > 0 or high < 0 else "no more than chance"
+    verdict = "these images tell them apart" if low > 0 or high < 0 else "these images do not tell them apart"
     return f"{difference.value:+.4f} (95%: {low:+.4f} to {high:+.4f}), {verdict}"
 
 
