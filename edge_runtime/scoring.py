@@ -123,8 +123,8 @@ COMPONENTS: dict[str, Callable[[np.ndarray, ModelOutputs, str], np.ndarray]] = {
 - latent_l1: mean over nz of |z - z_hat|, pooled over the windows. The paper's text.
 - reconstruction_l1: mean over all pixels and channels of |x - x_hat|; pooling does not apply.
 - relative_latent_l2: latent_l2 over the square root of reconstruction_l1, ours: a distance counts the more
-  the easier the image was to reconstruct. The idea is that of likelihoods corrected by an image's complexity in Serra et
-  al., "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative Models", 2020.
+  the easier the image was to reconstruct. The idea is that of likelihoods corrected by an image's complexity in Serra
+  et al., "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative Models", 2020.
 - feature_l2: mean over the discriminator's feature of (f(x) - f(x_hat))^2; pooling does not apply. Only where there is
   a discriminator: in a run, not in an artefact.
 """
