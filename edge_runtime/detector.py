@@ -158,6 +158,8 @@ class AnomalyDetector:
         metadata = self.metadata
         pixels = prepare_image(image, metadata.preprocessing)
         prepared = perf_counter()
+        if with_map and pixels is image:
+            pixels = pixels.copy()  # a camera may write its next frame over it before the map is asked for
         if with_map or self._integer_score is None:
             raw_outputs = self._backend.run(pixels)
             inferred = perf_counter()

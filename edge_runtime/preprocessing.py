@@ -40,6 +40,8 @@ NORMALISED_SPREAD = 0.4
 LEAST_SPREAD = 8 / 127.5
 """An image whose deviation is less, 8 of 255 grey levels, is stretched no further: it would become noise."""
 
+_UINT8 = np.dtype(np.uint8)  # compared with this, and not with the type, a dtype is equal or not at once
+
 # Of a letterbox's side: over how much the border averages the picture's edge, and how far it fades.
 _AVERAGED_SHARE = 8
 _FADED_SHARE = 8
@@ -153,13 +155,14 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
         preprocessing: Size, channels and resize rule.
 
     Returns:
-        uint8 array of shape (height, width, channels), values 0 .. 255.
+        uint8 array of shape (height, width, channels), values 0 .. 255. An array that is one already comes back itself:
+        who keeps it after its owner may write into it again keeps a copy.
 
     Raises:
         ImageError: The picture cannot be read; the text names it.
     """
-    if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == preprocessing.input_shape:
-        pixels = source.copy()  # on a small model the detour through Pillow costs more than the rest
+    if isinstance(source, np.ndarray) and source.dtype == _UINT8 and source.shape == preprocessing.input_shape:
+        pixels = source  # on a small model the detour through Pillow costs more than the rest
     else:
         image = read_image(source)
         if preprocessing.channels == 1 and image.mode != "L":

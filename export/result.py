@@ -61,9 +61,9 @@ class ExportResult:
             "margins (threshold minus usual good score)."
         )
         if exported.auroc_drop and exported.auroc_drop.interval:
-            lines.append(f"{exported.name} is below the run's AUROC by {_with_interval(exported.auroc_drop)}")
+            lines.append(f"AUROC of {exported.name} minus the run's: {_with_interval(-exported.auroc_drop)}")
         lines += [
-            f"{exported.name} is above the AUROC of {rival.name} by {_with_interval(difference)}"
+            f"AUROC of {exported.name} minus that of {rival.name}: {_with_interval(difference)}"
             for rival, difference in report.rivals
         ]
         lines += [f"edge tpu: {sentence}" for sentence in (report.edgetpu.conclusions() if report.edgetpu else ())]

@@ -62,15 +62,16 @@ class AlarmDecider:
         self.rule = rule
         self.state: AlarmState = "off"
         self.raised = 0
-        self._window: deque[bool] = deque(maxlen=rule.window_frames)
-        self._anomalous = 0
+        self._frame = 0
+        self._latest_anomalous: deque[int] = deque(maxlen=rule.window_frames)  # the numbers of these frames
         self._calm_frames = 0
         self._quiet_until_seconds = float("-inf")
 
     @property
     def anomalous_frames(self) -> int:
         """How many of the latest `window_frames` were anomalous."""
-        return self._anomalous
+        before_window = self._frame - self.rule.window_frames
+        return sum(frame > before_window for frame in self._latest_anomalous)
 
     def update(self, score: float, threshold: float, now_seconds: float) -> Transition | None:
         """Take one more frame.
@@ -83,15 +84,14 @@ class AlarmDecider:
         Returns:
             What this frame did to the alarm, None for nothing.
         """
+        self._frame += 1
         is_anomaly = score > threshold
-        window = self._window
-        if len(window) == self.rule.window_frames:
-            self._anomalous -= window[0]
-        window.append(is_anomaly)
-        self._anomalous += is_anomaly
+        if is_anomaly:
+            self._latest_anomalous.append(self._frame)
         if self.state == "off":
-            enough = is_anomaly and self._anomalous >= self.rule.alarm_frames
-            if not enough or now_seconds < self._quiet_until_seconds:
+            if not is_anomaly or self.anomalous_frames < self.rule.alarm_frames:
+                return None
+            if now_seconds < self._quiet_until_seconds:
                 return None
             self.state = "on"
             self.raised += 1
@@ -112,7 +112,6 @@ class AlarmDecider:
         if self.state == "off":
             return False
         self.state = "off"
-        self._window.clear()
-        self._anomalous = 0
+        self._latest_anomalous.clear()
         self._quiet_until_seconds = now_seconds + self.rule.cooldown_seconds
         return True

@@ -34,6 +34,17 @@ def test_the_score_from_integers_is_the_score_to_the_bit(nz: int, dtype: str, ru
         assert score(*raw) == float(expected)
 
 
+@pytest.mark.parametrize("weight", [1 + 2**-24, 1 + 3 * 2**-24])
+def test_a_score_between_two_floats_is_rounded_as_the_definition_rounds_it(weight: float) -> None:
+    outputs = OutputReader(tuple(TensorDetails(name, (1, 1, 1, 1), "int8", 1.0) for name in ("z", "z_hat")), 0, 1, None)
+    rule = ScoreRule({"latent_l2": weight})
+    score = integer_score(rule, outputs)
+    assert score is not None
+    raw = [np.full((1, 1, 1, 1), value, np.int8) for value in (4, 3)]
+    expected = float(anomaly_scores(rule, np.zeros((1, 4, 4, 1), np.float32), outputs.read(raw))[0])
+    assert score(*raw) == expected == float(np.float32(weight))
+
+
 def test_what_is_not_a_distance_of_two_vectors_of_bytes_is_left_to_the_definition() -> None:
     assert integer_score(ScoreRule({"latent_l1": 1.0}), reader()) is None
     assert integer_score(ScoreRule({"latent_l2": 1.0, "reconstruction_l1": 50.0}), reader()) is None

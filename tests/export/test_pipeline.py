@@ -118,7 +118,7 @@ def test_every_stage_is_told_once_in_order(exported: tuple[ExportResult, list[st
 def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportResult, list[str]]) -> None:
     result, _ = exported
     text = result.text()
-    for line in ("int8 (qat) is below the run's AUROC by ", "int8 (qat) is above the AUROC of int8 (ptq) by "):
+    for line in ("AUROC of int8 (qat) minus the run's: ", "AUROC of int8 (qat) minus that of int8 (ptq): "):
         assert line in text
     assert str(result.artefact) in text
     assert str(result.parity_html) in text

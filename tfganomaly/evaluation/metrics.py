@@ -55,6 +55,10 @@ class AurocDifference:
     value: float
     interval: tuple[float, float] | None
 
+    def __neg__(self) -> AurocDifference:
+        """The second's AUROC minus the first's."""
+        return AurocDifference(-self.value, self.interval and (-self.interval[1], -self.interval[0]))
+
 
 def image_auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Returns the area under the ROC curve, in [0, 1]; 0.5 is chance.

@@ -51,8 +51,9 @@ def test_the_difference_of_two_scores_is_that_of_their_aurocs():
     assert difference.value == pytest.approx(roc_auc_score(labels, scores) - roc_auc_score(labels, worse))
     low, high = difference.interval
     assert (low + high) / 2 == pytest.approx(difference.value)
-    mirrored = auroc_difference(labels, worse, scores)
-    assert mirrored.interval == pytest.approx((-high, -low))
+    for mirrored in (auroc_difference(labels, worse, scores), -difference):
+        assert mirrored.value == pytest.approx(-difference.value)
+        assert mirrored.interval == pytest.approx((-high, -low))
 
 
 def test_the_interval_holds_the_true_difference_nineteen_times_of_twenty():
