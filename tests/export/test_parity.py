@@ -175,7 +175,7 @@ def test_the_report_says_whether_another_int8_file_is_better_by_more_than_chance
     assert low < 0 < high
     assert report.to_dict()["auroc_above_rivals"]["int8 (ptq)"]["interval"] == pytest.approx([low, high], abs=1e-6)
     page = render_parity_report(report)
-    assert "Above the AUROC of int8 (ptq) by" in page
+    assert "AUROC minus that of int8 (ptq)" in page
     assert f"+0.0417<small>{low:+.4f} to {high:+.4f}" in page
 
 
