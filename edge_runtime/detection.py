@@ -66,7 +66,7 @@ class Examination:
         score: The raw score.
         threshold: The raw score above which an image is an anomaly.
         clock_readings: `perf_counter` in seconds: at the start, with the image prepared, after the model, at the end.
-        pixels: uint8 (H, W, C), what the model was given.
+        pixels: uint8 (H, W, C), what the model was given; looked at again for the map alone.
         raw_outputs: What the backend gave; None where neither map nor reconstruction will be asked for.
         windows: `scoring.window_distances` of the image.
         reader: What reads the outputs.
@@ -143,11 +143,6 @@ class Examination:
         )
 
     @property
-    def inputs(self) -> np.ndarray:
-        """float32 (1, H, W, C) in [-1, 1], what the model was given."""
-        return scale_pixels(self._pixels)[np.newaxis]
-
-    @property
     def outputs(self) -> ModelOutputs:
         """What the model gave.
 
@@ -160,7 +155,8 @@ class Examination:
 
     def anomaly_map(self) -> np.ndarray:
         """Make the map, float32 (H, W) in the model's input pixels, >= 0."""
-        return anomaly_maps(self._metadata.score_rule, self.inputs, self.outputs, self._windows)[0]
+        outputs, inputs = self.outputs, scale_pixels(self._pixels)[np.newaxis]
+        return anomaly_maps(self._metadata.score_rule, inputs, outputs, self._windows)[0]
 
     def reconstruction(self) -> np.ndarray | None:
         """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""

@@ -157,9 +157,9 @@ class AnomalyDetector:
         start = perf_counter()
         metadata = self.metadata
         pixels = prepare_image(image, metadata.preprocessing)
-        prepared = perf_counter()
         if with_map and pixels is image:
             pixels = pixels.copy()  # a camera may write its next frame over it before the map is asked for
+        prepared = perf_counter()
         if with_map or self._integer_score is None:
             raw_outputs = self._backend.run(pixels)
             inferred = perf_counter()

@@ -42,11 +42,6 @@ class View:
                 f"--roi is {self.region}; X,Y,WIDTH,HEIGHT in pixels, the last two above 0, was expected."
             )
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the frame as it comes."""
-        return self.region is None and not self.rotate_degrees
-
     def of(self, frame: Picture, name: str = "") -> Picture:
         """Return the part of a frame that is judged.
 

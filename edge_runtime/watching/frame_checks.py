@@ -49,9 +49,6 @@ class FrameChecks:
             Whether this frame tells nothing about a part: black, overexposed, or one of a frozen series.
         """
         sample = _sample(frame)
-        if sample != self._latest and _shows_something(sample[:_FIRST_LOOK], len(sample)):  # nearly every frame
-            self._latest, self._equal_frames, self._blind_frames, self.problem = sample, 1, 0, ""
-            return False
         self._equal_frames = self._equal_frames + 1 if sample == self._latest else 1
         self._latest = sample
         darkness = _darkness(sample)
@@ -66,16 +63,15 @@ class FrameChecks:
         return bool(darkness) or is_frozen
 
 
-def _shows_something(sample: bytes, num_sampled: int, nothing: bytes = _BLACK_OR_WHITE) -> bool:
-    """Whether enough of a sample or its beginning is not `nothing`; to delete values from bytes is to count them."""
-    return len(sample.translate(None, nothing)) > LARGEST_SHARE_SEEING * num_sampled
-
-
 def _darkness(sample: bytes) -> str:
-    """Return what makes a picture blind, nothing if it is not."""
-    if not _shows_something(sample, len(sample), _BLACK):
+    """Return what makes a picture blind, nothing if it is not; to delete some values from bytes is to count them."""
+    seeing_up_to = LARGEST_SHARE_SEEING * len(sample)
+    for some in (sample[:_FIRST_LOOK], sample):  # nearly every frame shows at the first look that it is not blind
+        if len(some.translate(None, _BLACK_OR_WHITE)) > seeing_up_to:
+            return ""
+    if len(sample.translate(None, _BLACK)) <= seeing_up_to:
         return "The frames are black: the lamp or the camera is off, or the lens is covered."
-    if not _shows_something(sample, len(sample), _WHITE):
+    if len(sample.translate(None, _WHITE)) <= seeing_up_to:
         return "The frames are overexposed: check lamp and exposure."
     return ""
 

@@ -84,7 +84,7 @@ class FrameJudge:
         self._model = model
         self._hub = hub
         self._board = board
-        self._view = None if view.is_whole else view
+        self._view = view
         self._decider = decider
         self._checks = checks
         self._view_problem = ""
@@ -139,9 +139,7 @@ class FrameJudge:
             self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
 
     def _judge(self, frame: Frame) -> None:
-        picture = frame.decode()
-        if self._view is not None:
-            picture = self._view.of(picture, frame.name)
+        picture = self._view.of(frame.decode(), frame.name)
         checks = self._checks
         is_blind = checks is not None and checks.is_blind(picture)
         if checks is not None and checks.problem != self._view_problem:

@@ -129,8 +129,7 @@ class WatchLoop:
         Returns:
             What was done; the hub has had it too.
         """
-        source, pacing, stop, judge = self._source, self._pacing, self._stop, self._judge.handle
-        takes_all = pacing.takes_all
+        source, pacing, stop, takes_all = self._source, self._pacing, self._stop, self._pacing.takes_all
         model = str(self._model.path)
         self._hub.publish(WatchStarted(utc_now(), source.name, model, self.model_sha256, self.threshold, __version__))
         while not stop.is_set():
@@ -144,7 +143,7 @@ class WatchLoop:
             frame = source.next_frame(_WAIT_SECONDS)
             if frame is not None:
                 if takes_all or pacing.takes(now_seconds):
-                    judge(frame)
+                    self._judge.handle(frame)
             elif source.exhausted:
                 if not self._outlives_source:
                     self.stop("the source has ended")
