@@ -14,7 +14,7 @@ SOURCES := cli.py edge_runtime tfganomaly export tests benchmarks
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in a few minutes
+demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in 7 to 16 minutes
 	$(BIN)/tfganomaly demo
 
 test: $(VENV)/.dev  ## Run the tests
@@ -38,7 +38,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

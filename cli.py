@@ -2,7 +2,7 @@
 
 Nothing heavy is imported at module level: `tfganomaly --help` and `tfganomaly inspect` never load TensorFlow.
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done; 1 `inspect` found an anomaly
-and --fail-on-anomaly was given; 2 usage or bad input, in one line.
+and --fail-on-anomaly was given; 2 bad input, in one line that says what to do, or wrong usage.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main(debug: bool) -> None:
     "run",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder to write; must not exist yet.",
+    help="Folder to write; must be new or empty, unless --resume is given.",
 )
 @click.option(
     "--recipe",
@@ -99,7 +99,9 @@ def main(debug: bool) -> None:
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --run after a stop; options need not be repeated.")
 @archive_option
-@options_from("tfganomaly.options:ModelOptions", "tfganomaly.options:TrainingOptions", without=("recipe",))
+@options_from(
+    "tfganomaly.options:ModelOptions", "tfganomaly.options:TrainingOptions", without=("recipe",), recipes=RECIPES
+)
 def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path | None, **given: Any) -> None:
     """Train a model on images of good parts.
 
@@ -324,7 +326,8 @@ def inspect(
 @click.option(
     "--miss-cost",
     type=click.FloatRange(0, min_open=True),
-    help="In that trade, what missing 1% of the defects costs, in per cent of false alarms.  [default: 1]",
+    help="In that trade, how many times worse it is to miss 1% of the defects than to call 1% of the good parts "
+    "anomalous.  [default: 1]",
 )
 @threads_option
 @device_option
@@ -434,8 +437,8 @@ def serve(model: Path, source: str | None, sinks: tuple[str, ...], threads: int,
 def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **given: Any) -> None:
     """Measure latency, cold start and memory of a model on this machine.
 
-    Latency is from an image in memory to its score; cold start is a process of its own from its start to its first
-    score.
+    Latency is from an image in memory to its verdict and anomaly map; cold start is a process of its own from its start
+    to its first score.
 
     \b
     Example:
@@ -504,7 +507,8 @@ def demo(output: Path) -> None:
     """Run the whole way once on real images of solar cells.
 
     Trains on the good cells of ELPV (PyPI package elpv-dataset), evaluates, exports int8, judges the test cells in a
-    process in which TensorFlow cannot be imported, and writes a report and a sheet of heatmaps. Takes a few minutes.
+    process in which TensorFlow cannot be imported, and writes a report and a sheet of heatmaps. Takes 7 to 16
+    minutes on two cores.
 
     \b
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from edge_runtime.false_alarm_bound import CONFIDENCE, highest_false_alarm_rate,
 from edge_runtime.stored_fields import StoredFields
 
 NUM_SCORE_QUANTILES = 101
-METHODS = ("quantile", "defects", "manual")
 # Of the map's range on good images: where files that do not state the map's threshold yet have it.
 _USUAL_MAP_THRESHOLD = 1.3
 _POOR_BALANCED_ACCURACY = 0.7
@@ -44,8 +43,8 @@ class Calibration:
         threshold: A raw score above it is an anomaly (the paper's phi).
         score_min: Lowest raw score of the good images.
         score_max: Highest raw score of the good images.
-        method: How the threshold was chosen: "quantile" of good images, "defects" (the best trade between good and
-            defective ones), or "manual".
+        method: How the threshold was chosen: "quantile" of good images, or "defects", the best trade between good and
+            defective ones.
         false_alarm_rate: The share of good images that the threshold was asked to let through as anomalies, 0
             .. 1. Where defects decided it is kept for the next calibration.
         num_images: How many good images were scored.
@@ -56,7 +55,7 @@ class Calibration:
             coloured relative to it.
         map_threshold: A place of the map above it is outlined: as many good images have such a place as the false
             alarm rate allows.
-        num_above: How many of the good images are above the threshold; None where a person chose it.
+        num_above: How many of the good images are above the threshold; None: not known.
         confidence: The confidence with which the false alarm rate was asked for, 0 .. 1; None: on average.
         defects: How the threshold does on defective images, where there were any.
 
@@ -107,7 +106,7 @@ class Calibration:
 
     @property
     def promise(self) -> str:
-        """The false alarms to expect, with a stated confidence; empty where a person chose the threshold."""
+        """The false alarms to expect, with a stated confidence; empty where nothing is known of them."""
         bound = self.highest_false_alarm_rate
         if bound is None:
             return ""
@@ -187,10 +186,6 @@ class Calibration:
         normalised = np.where(excess <= 0, usual, unusual)
         return float(normalised) if normalised.ndim == 0 else normalised
 
-    def with_threshold(self, threshold: float) -> Calibration:
-        """Return the same calibration with a threshold that a person chose."""
-        return replace(self, threshold=float(threshold), method="manual", num_above=None, confidence=None, defects=None)
-
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object. It also states the promise's rate, for readers that are not this package."""
         return {
@@ -218,17 +213,17 @@ class Calibration:
             MetadataError: A field is missing, has the wrong type or an impossible value.
         """
         fields = StoredFields(data, "calibration")
-        method, num_images = fields.text("method"), fields.integer("num_images")
+        num_images = fields.integer("num_images")
         false_alarm_rate = fields.number("false_alarm_rate")
         map_low, map_high = fields.number("map_low"), fields.number("map_high")
-        num_above = None if method == "manual" else num_above_quantile(num_images, false_alarm_rate)
+        num_above: int | None = num_above_quantile(num_images, false_alarm_rate)
         if "num_above" in fields:
             num_above = fields.optional_integer("num_above")
         return cls(
             threshold=fields.number("threshold"),
             score_min=fields.number("score_min"),
             score_max=fields.number("score_max"),
-            method=method,
+            method=fields.text("method"),
             false_alarm_rate=false_alarm_rate,
             num_images=num_images,
             score_quantiles=fields.numbers("score_quantiles"),

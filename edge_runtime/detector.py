@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -184,22 +183,6 @@ class AnomalyDetector:
             self._reader,
             metadata,
         )
-
-    def detect_many(self, images: Iterable[ImageSource], *, with_map: bool = True) -> Iterator[Detection]:
-        """Judge images one after the other, each when it is asked for.
-
-        Args:
-            images: Any number of images; see `detect`.
-            with_map: See `detect`.
-
-        Yields:
-            One detection an image, in order.
-
-        Raises:
-            ImageError: An image cannot be read, which ends the iteration. `inspection.inspect_images` goes
-                on.
-        """
-        return (self.detect(image, with_map=with_map) for image in images)
 
     def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
         """Return what the model gives for prepared images, for evaluation and parity.

@@ -113,8 +113,6 @@ def _how_chosen(calibration: Calibration) -> str:
     if calibration.method == "defects" and defects and defects.miss_cost is not None:
         weight = "balanced" if defects.miss_cost == 1 else f"a miss weighing {defects.miss_cost:g} false alarms"
         return f"the best trade of missed defects and false alarms ({weight})"
-    if calibration.method == "manual":
-        return "set by hand"
     sure = "on average" if calibration.confidence is None else f"with {calibration.confidence:.3%} confidence"
     return f"for {calibration.false_alarm_rate:.2%} false alarms {sure.replace('.000%', '%')}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_runtime.option_declaration import check_options, option
 from tfganomaly.errors import OptionError
-from tfganomaly.options import check_options, option
 
 QUANTIZATIONS = ("qat", "ptq", "float32")
 TARGETS = ("cpu", "edgetpu")

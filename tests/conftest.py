@@ -14,10 +14,19 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def magnetic_tiles() -> Path:
     """The folder of magnetic tiles in MVTec layout, real images with masks."""
-    folder = SHARED_DATA / "magnetic_tile_256"
-    if not folder.is_dir():
-        pytest.skip("the magnetic tiles are not beside this checkout (../shared/data)")
-    return folder
+    return _existing(SHARED_DATA / "magnetic_tile_256")
+
+
+@pytest.fixture(scope="session")
+def mnist_file() -> Path:
+    """The file of the real MNIST."""
+    return _existing(SHARED_DATA / "mnist" / "mnist.npz")
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist_folder() -> Path:
+    """The folder in which Debian installs Fashion-MNIST."""
+    return _existing(Path("/usr/share/datasets/fashion-mnist"))
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +41,9 @@ def good_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.clip(disc + random.normal(30, 5, (48, 48)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"part_{index:03d}.png")
     return folder
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"the real data is not on this machine ({path})")
+    return path

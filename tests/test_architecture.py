@@ -44,7 +44,7 @@ def test_cli_imports_nothing_heavy_at_module_level():
     "command",
     [
         *("", "train", "evaluate", "export", "inspect", "calibrate", "watch", "serve", "benchmark", "info"),
-        *("reproduce", "demo"),
+        *("defects", "reproduce", "demo"),
     ],
 )
 def test_help_loads_no_numpy_and_no_tensorflow(command):

@@ -9,14 +9,9 @@ from tfganomaly.errors import MissingExtraError
 MODULES_OF_EXTRA: dict[str, tuple[str, ...]] = {
     "train": ("tensorflow", "keras", "tensorboard", "sklearn", "matplotlib", "jinja2", "rich"),
     "export": ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization"),
-    "watch": ("watchdog",),
-    "camera": ("cv2",),
-    "mqtt": ("paho",),
-    "serve": ("waitress", "prometheus_client"),
-    "device": ("watchdog", "cv2", "paho", "waitress", "prometheus_client"),
     "demo": ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "elpv_dataset"),
 }
-"""The top-level modules by which an extra of pyproject.toml is recognised as installed."""
+"""The modules by which an extra of the workstation is known as installed; of the device: `edge_runtime.extras`."""
 
 
 def require_extra(extra: str, *modules: str) -> None:

@@ -71,25 +71,27 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def options_from(*groups: str, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+def options_from(
+    *groups: str, without: tuple[str, ...] = (), recipes: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[Command], Command]:
     """Adds a flag to a command for each field of options dataclasses.
 
-    The dataclass is where an option is declared (`tfganomaly.options.option`); here it becomes a flag. A value that is
-    not given arrives as None, so that the recipe's default can take its place.
+    The dataclass is where an option is declared (`edge_runtime.option_declaration.option`); here it becomes a flag. A
+    value that is not given arrives as None, so that the recipe's default can take its place.
 
     Args:
         groups: Dataclasses as `module:class`; the modules must be cheap to import.
-        without: Fields that the command declares itself.
+        without: Fields that the command declares itself, or does not have.
+        recipes: By name, what each recipe that the command can take sets differently; shown beside the defaults.
     """
 
     def add_flags(command: Command) -> Command:
         for group in reversed(groups):
             module_name, name = group.split(":")
             module = import_module(module_name)
-            recipes = getattr(module, "RECIPES", {})
             for field in reversed(dataclasses.fields(getattr(module, name))):
                 if field.name not in without:
-                    command = _flag(field, _recipe_defaults(field.name, recipes))(command)
+                    command = _flag(field, _recipe_defaults(field.name, recipes or {}))(command)
         return command
 
     return add_flags

@@ -51,7 +51,6 @@ def test_too_few_images_take_the_highest_score_and_say_so() -> None:
     assert "to be sure of 1% takes 299 good images" in calibration.promise
     assert calibration.remarks == (calibration.note, calibration.promise)
     assert calibrate(np.linspace(0, 1, 99), MAPS, 0.01).note == ""
-    assert calibration.with_threshold(3).note == ""
 
 
 def test_scores_that_give_no_threshold_are_refused() -> None:
@@ -191,15 +190,7 @@ def test_a_calibration_of_an_older_release_is_read() -> None:
     old = Calibration.from_dict(stored)
     assert (old.num_above, old.confidence, old.defects, old.map_threshold) == (1, None, None, 1.3)
     assert "(1 of the 199 do)" in old.promise
-    assert Calibration.from_dict({**stored, "method": "manual"}).promise == ""
-
-
-def test_a_manual_threshold_keeps_the_rest() -> None:
-    calibration = calibrate_with_defects(np.arange(9), np.array([5.0]), MAPS).with_threshold(7)
-    assert (calibration.promise, calibration.note, calibration.defects) == ("", "", None)
-    calibration = tiny_calibration().with_threshold(7)
-    assert (calibration.threshold, calibration.method) == (7.0, "manual")
-    assert calibration.score_max == tiny_calibration().score_max
+    assert Calibration.from_dict({**stored, "num_above": None}).promise == ""
 
 
 @given(score=st.floats(-1e6, 1e6), low=st.floats(-10, 10), spread=st.floats(0, 10))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edge_runtime.artefact import write_artefact
 from edge_runtime.detector import AnomalyDetector
-from edge_runtime.errors import ArtefactError, BackendError, CalibrationError, ImageError
+from edge_runtime.errors import ArtefactError, BackendError, CalibrationError
 from edge_runtime.preprocessing import Preprocessing, prepare_image, scale_pixels
 from edge_runtime.quantization import TensorDetails
 from edge_runtime.scoring import ScoreRule, anomaly_maps, anomaly_scores
@@ -63,9 +63,9 @@ def test_one_image_gives_one_score_by_every_way(
     files = [tmp_path / f"frame{index}.png" for index in range(7)]
     for frame, file in zip(frames, files, strict=True):
         Image.fromarray(frame).save(file)
-    from_frames = list(detector.detect_many(frames))
+    from_frames = [detector.detect(frame) for frame in frames]
     scores = [detection.score for detection in from_frames]
-    assert [detection.score for detection in detector.detect_many(files)] == scores
+    assert [detector.detect(file).score for file in files] == scores
     assert [detector.detect(Image.open(file)).score for file in files] == scores
     assert [detector.detect(file, with_map=False).score for file in reversed(files)] == scores[::-1]
     assert [AnomalyDetector(path).detect(file).score for file in files] == scores
@@ -208,11 +208,3 @@ def test_a_model_without_reconstruction_scores_by_its_latents(make_artefact: Cal
     assert detection.reconstruction is None
     assert detection.anomaly_map is not None
     np.testing.assert_allclose(detection.anomaly_map, detection.score, rtol=1e-6)
-
-
-def test_a_bad_image_ends_detect_many_with_its_name(artefact_path: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_text("no picture")
-    detections = AnomalyDetector(artefact_path).detect_many([SMOOTH, tmp_path / "bad.png", SMOOTH])
-    assert next(detections).score >= 0
-    with pytest.raises(ImageError, match=r"bad\.png"):
-        next(detections)

@@ -23,7 +23,7 @@ MARKED[10:13, 20:23] = 255
 
 def test_calibrating_sets_threshold_and_ranges_in_the_file(artefact_path: Path, image_folder: Path) -> None:
     images = find_images(image_folder)
-    scores = [detection.score for detection in AnomalyDetector(artefact_path).detect_many(images)]
+    scores = [AnomalyDetector(artefact_path).detect(image).score for image in images]
     flatbuffer = read_artefact(artefact_path).flatbuffer
     calls: list[tuple[int, int]] = []
     result = calibrate_artefact(
@@ -38,7 +38,7 @@ def test_calibrating_sets_threshold_and_ranges_in_the_file(artefact_path: Path, 
     stored = read_artefact(artefact_path)
     assert stored.flatbuffer == flatbuffer
     assert stored.metadata == replace(tiny_metadata(), calibration=result.calibration)
-    detections = list(AnomalyDetector(artefact_path).detect_many(images))
+    detections = [AnomalyDetector(artefact_path).detect(image) for image in images]
     assert sum(detection.is_anomaly for detection in detections) == 2
     assert max(detection.normalised_score for detection in detections) == 0.5
 
@@ -61,8 +61,8 @@ def marked_image(strength: int) -> np.ndarray:
 def test_some_defects_give_the_best_trade_in_one_pass(artefact_path: Path, image_folder: Path, tmp_path: Path) -> None:
     good, defective = find_images(image_folder), [marked_image(strength) for strength in (200, 255)]
     detector = AnomalyDetector(artefact_path)
-    good_scores = sorted(detection.score for detection in detector.detect_many(good))
-    defect_scores = sorted(detection.score for detection in detector.detect_many(defective))
+    good_scores = sorted(detector.detect(image).score for image in good)
+    defect_scores = sorted(detector.detect(image).score for image in defective)
     trade = best_trade(np.array(good_scores), np.array(defect_scores))
     calls: list[tuple[int, int]] = []
     result = calibrate_artefact(

@@ -77,22 +77,6 @@ class InspectionDataset:
         """Whether at least one test image comes with a mask of its defect."""
         return any(item.mask is not None for item in self.test)
 
-    def describe(self) -> str:
-        """Return the sizes of the parts as one line for people.
-
-        Example:
-            ```python
-            open_dataset("elpv").describe()
-            # 'elpv: 1085 images to train, 121 held back, test 302 good and 715 anomalous (313 defective-mono,
-            ...)' ```
-        """
-        text = f"{self.name}: {len(self.train)} images to train, {len(self.validation)} held back"
-        if not self.test:
-            return f"{text}, no test images"
-        text = f"{text}, test {len(self.test_good)} good and {len(self.test_anomalous)} anomalous"
-        counts = self.num_test_by_defect
-        return f"{text} ({', '.join(f'{n} {defect}' for defect, n in counts.items())})" if counts else text
-
 
 def fingerprint(items: Iterable[ImageItem]) -> str:
     """Return a SHA-256 that is equal exactly when names, labels and contents of the images are equal.

@@ -30,7 +30,7 @@ def open_dataset(
         ```python
         dataset = open_dataset("photographs/bracket")
         dataset = open_dataset("fashion-mnist:bag", seed=1)
-        print(dataset.describe())
+        print(len(dataset.train), dataset.num_test_by_defect)  # good images to train on; images by defect
         ```
 
     Args:

@@ -237,7 +237,7 @@ def _settings(result: EvaluationResult, scorer: Scorer) -> list[tuple[str, str]]
 
 def _origin_of_threshold(result: EvaluationResult, calibration: Calibration) -> str:
     """Returns how the threshold was chosen and what it promises."""
-    if result.threshold != calibration.threshold or calibration.method == "manual":
+    if result.threshold != calibration.threshold:
         return "set by hand"
     if calibration.method == "defects" and calibration.defects:
         origin = f"the best trade between {calibration.num_images} good and {calibration.defects.num_images} defective "

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfganomaly.models import losses, networks
 from tfganomaly.models.adam import PaperAdam
-from tfganomaly.models.contract import AnomalyModel
+from tfganomaly.models.encoder_decoder_encoder import EncoderDecoderEncoder
 from tfganomaly.options import ModelOptions
 
 # Below this the discriminator has nothing left to teach, and the authors draw its weights anew.
@@ -17,7 +17,7 @@ COLLAPSED_DISCRIMINATOR_LOSS = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="tfganomaly")
-class Ganomaly(AnomalyModel):
+class Ganomaly(EncoderDecoderEncoder):
     """GANomaly (Akcay, Atapour-Abarghouei, Breckon, ACCV 2018).
 
     The paper's letters: x is the image, z = E(x) its latent vector, x_hat = G(z) the reconstruction, z_hat = E'(x_hat)
@@ -54,16 +54,6 @@ class Ganomaly(AnomalyModel):
         )
         self.built = True
 
-    @property
-    def generator_networks(self) -> tuple[keras.Model, ...]:
-        """The encoder-decoder-encoder, in the order in which an image passes."""
-        return (self.encoder, self.decoder, self.reconstruction_encoder)
-
-    @property
-    def generator_variables(self) -> list[keras.Variable]:
-        """The trainable variables of the encoder-decoder-encoder."""
-        return [variable for network in self.generator_networks for variable in network.trainable_variables]
-
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,
@@ -94,11 +84,6 @@ class Ganomaly(AnomalyModel):
             return PaperAdam(learning_rate, beta_1=beta_1, beta_2=0.999, epsilon=1e-8, name=name)
 
         self.compile(adam("generator_adam"), adam("discriminator_adam"), seed=seed, jit_compile=xla)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The loss means, which Keras resets at the start of each epoch."""
-        return list(self.loss_trackers.values())
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step on a batch of good images, float32 (B, H, W, C) in [-1, 1].
@@ -157,16 +142,6 @@ class Ganomaly(AnomalyModel):
         reconstructed_latent = _chain(self.reconstruction_encoder, reconstruction)
         return keras.Model(image, [latent, reconstructed_latent, reconstruction], name="ganomaly_inference")
 
-    def _encode_decode_encode(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        latent = self.encoder(images, training=training)  # (B, 1, 1, nz)
-        reconstruction = self.decoder(latent, training=training)  # (B, H, W, C)
-        reconstructed_latent = self.reconstruction_encoder(reconstruction, training=training)  # (B, 1, 1, nz)
-        return {
-            "latent": latent,
-            "reconstructed_latent": reconstructed_latent,
-            "reconstruction": reconstruction,
-        }
-
     def _loss_terms(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         outputs = self._encode_decode_encode(images, training)
         reconstructions = outputs["reconstruction"]
@@ -185,11 +160,6 @@ class Ganomaly(AnomalyModel):
             + self.options.latent_loss_weight * terms["latent_loss"]
         )
         return terms
-
-    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, tracker in self.loss_trackers.items():
-            tracker.update_state(terms[name])
-        return {name: tracker.result() for name, tracker in self.loss_trackers.items()}
 
 
 def _chain(network: keras.Model, tensor: keras.KerasTensor) -> keras.KerasTensor:

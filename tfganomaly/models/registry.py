@@ -1,4 +1,4 @@
-"""The models by name. A new model is one file plus one line here and its name in `options.MODEL_NAMES`."""
+"""The models by name. What a new one needs beside a line here stands at the end of `docs/architecture.md`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from edge_runtime.scoring import TOP_SHARE
 from tfganomaly.errors import OptionError
 from tfganomaly.models import losses, window_losses, window_networks
-from tfganomaly.models.contract import AnomalyModel
+from tfganomaly.models.encoder_decoder_encoder import EncoderDecoderEncoder
 from tfganomaly.models.window_networks import COARSEST_STRIDE_PX, WINDOW_STRIDE_PX
 from tfganomaly.options import ModelOptions
 from tfganomaly.score_choice import USUAL_SCORE_RULES
@@ -28,7 +28,7 @@ FEWEST_STEPS_PER_EPOCH, MOST_STEPS_PER_EPOCH = 20, 100
 
 
 @keras.saving.register_keras_serializable(package="tfganomaly")
-class WindowGanomaly(AnomalyModel):
+class WindowGanomaly(EncoderDecoderEncoder):
     """Encoder, decoder, encoder as in GANomaly, with one latent vector for each window of the image.
 
     The paper's z and z_hat are maps (B, h, w, nz) here, so their distance is an anomaly map. On good images alone the
@@ -59,12 +59,6 @@ class WindowGanomaly(AnomalyModel):
         self.loss_trackers = {name: keras.metrics.Mean(name) for name in names}
         self.ranking = keras.metrics.AUC(num_thresholds=SCORE_THRESHOLDS, name="ranking")
         self.built = True
-
-    @property
-    def generator_variables(self) -> list[keras.Variable]:
-        """The trainable variables of the encoder-decoder-encoder."""
-        networks = (self.encoder, self.decoder, self.reconstruction_encoder)
-        return [variable for network in networks for variable in network.trainable_variables]
 
     def compile(self, generator_optimizer: keras.optimizers.Optimizer, *, jit_compile: bool = False) -> None:
         """Names the optimizer; the loss weights are in `options`.
@@ -123,7 +117,7 @@ class WindowGanomaly(AnomalyModel):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The loss means and the ranking, which Keras resets at the start of each epoch."""
-        return [*self.loss_trackers.values(), self.ranking]
+        return [*super().metrics, self.ranking]
 
     def train_step(self, data: tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
         """One step on a batch of painted images.
@@ -160,12 +154,6 @@ class WindowGanomaly(AnomalyModel):
         reconstructed_latent = _replayed(self.reconstruction_encoder, reconstruction)
         return keras.Model(image, [latent, reconstructed_latent, reconstruction], name="window_ganomaly_inference")
 
-    def _encode_decode_encode(self, images: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        latent = self.encoder(images, training=training)  # (B, h, w, nz)
-        reconstruction = self.decoder(latent, training=training)  # (B, H, W, C)
-        reconstructed_latent = self.reconstruction_encoder(reconstruction, training=training)  # (B, h, w, nz)
-        return {"latent": latent, "reconstructed_latent": reconstructed_latent, "reconstruction": reconstruction}
-
     def _loss_terms(
         self, damaged: tf.Tensor, clean: tf.Tensor, windows: tf.Tensor, training: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -188,11 +176,6 @@ class WindowGanomaly(AnomalyModel):
             + self.options.contextual_loss_weight * terms["contextual_loss"]
         )
         return terms, squared_distances
-
-    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, tracker in self.loss_trackers.items():
-            tracker.update_state(terms[name])
-        return {name: tracker.result() for name, tracker in self.loss_trackers.items()}
 
 
 def _top_mean(squared_distances: tf.Tensor) -> tf.Tensor:

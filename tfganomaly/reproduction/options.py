@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tfganomaly.options import check_options, option
+from edge_runtime.option_declaration import check_options, option
 
 PROTOCOLS = ("clean", "official")
 # What the experiment decides itself, or what has no meaning in it.

@@ -42,10 +42,6 @@ class Checkpoints:
         """Writes the state as the best so far."""
         self._write(model, self.folder / BEST)
 
-    def latest_epoch(self) -> int:
-        """Finished epochs of the newest checkpoint; 0 without one."""
-        return max(self._by_epoch(), default=0)
-
     def restore_latest(self, model: AnomalyModel) -> int:
         """Loads the newest checkpoint into a compiled model and returns its number of finished epochs."""
         self._remove_leftovers()

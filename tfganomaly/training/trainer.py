@@ -91,7 +91,7 @@ def train(
 
     Args:
         source: A folder or the name of a data set, as `tfganomaly.data.sources.open_dataset` takes it.
-        run: The folder to write; must not exist unless `resume`.
+        run: The folder to write; must be new or empty unless `resume`.
         recipe: The set of defaults; None: `DEFAULT_RECIPE`, or the run's own when it is resumed.
         given_options: Fields of `TrainingOptions` and `ModelOptions` that differ from the recipe.
         archive: A local file for a named data set.

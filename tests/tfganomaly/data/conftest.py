@@ -1,4 +1,4 @@
-"""Small data sets made on the spot, and the places of the real ones."""
+"""Small data sets made on the spot."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -120,28 +118,4 @@ def cifar_archive(tmp_path: Path, cifar_batches: dict[str, bytes]) -> Path:
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-@pytest.fixture(scope="session")
-def magnetic_tiles() -> Path:
-    """Return the folder of the magnetic tiles."""
-    return _existing(SHARED_DATA / "magnetic_tile_256")
-
-
-@pytest.fixture(scope="session")
-def mnist_file() -> Path:
-    """Return the file of the real MNIST."""
-    return _existing(SHARED_DATA / "mnist" / "mnist.npz")
-
-
-@pytest.fixture(scope="session")
-def fashion_mnist_folder() -> Path:
-    """Return the folder in which Debian installs Fashion-MNIST."""
-    return _existing(Path("/usr/share/datasets/fashion-mnist"))
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        pytest.skip(f"the real data is not on this machine ({path})")
     return path

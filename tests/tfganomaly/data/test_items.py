@@ -54,9 +54,3 @@ def test_dataset_counts_its_parts():
     assert [entry.name for entry in dataset.test_good] == ["t"]
     assert dataset.num_test_by_defect == {"crack": 1, "dent": 2}
     assert not dataset.has_masks
-    assert dataset.describe() == "parts: 2 images to train, 1 held back, test 1 good and 3 anomalous (1 crack, 2 dent)"
-
-
-def test_dataset_without_a_test_part_says_so():
-    dataset = InspectionDataset("parts", "/parts", (item("a"),), (item("c"),), ())
-    assert dataset.describe() == "parts: 1 images to train, 1 held back, no test images"

@@ -86,7 +86,8 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
 
     Adam's first step is as large for a gradient of 1e-8 as for one of 1, so where a gradient is a rounding error its
     sign, and with it the weight, is chance: a few weights in a million, on some processors one in a thousand of a
-    small kernel. They are counted and set aside. The next test takes that away.
+    small kernel. They are counted and set aside. How many differ at all goes with the number of threads, one in a
+    thousand with a single one. The next test takes that away.
     """
     model, reference = both(options, xla=xla)
     images = random_images(options)
@@ -102,7 +103,7 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
         assert np.linalg.norm((ours - theirs)[~has_turned]) < 0.01 * moved, name
         differences.append(np.abs(ours - theirs).ravel())
     flat = np.concatenate(differences)
-    assert np.mean(flat > 1e-4 * LEARNING_RATE) < 1e-3
+    assert np.mean(flat > 1e-4 * LEARNING_RATE) < 2e-3
     assert np.quantile(flat, 0.9999) < 1e-4
     model.reset_metrics()
     losses = model.train_on_batch(images, return_dict=True)

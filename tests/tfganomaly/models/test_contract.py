@@ -1,4 +1,4 @@
-"""The contract that every model in the registry obeys; a new model is one more line in MODEL_NAMES."""
+"""The contract that every model in the registry obeys."""
 
 import numpy as np
 import pytest
