@@ -98,6 +98,9 @@ class TimingSource:
     def _note(self, name: str, began: float) -> None:
         self.times_us[name].append(1e6 * (thread_time() - began) / _BLOCK_FRAMES)
 
+    def give_back(self) -> None:
+        """Nothing: the arrays stay."""
+
     def health(self) -> ComponentHealth:
         """Always well."""
         return ComponentHealth(SOURCE_COMPONENT, "ok")

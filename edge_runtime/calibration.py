@@ -216,9 +216,11 @@ class Calibration:
         num_images = fields.integer("num_images")
         false_alarm_rate = fields.number("false_alarm_rate")
         map_low, map_high = fields.number("map_low"), fields.number("map_high")
-        num_above: int | None = num_above_quantile(num_images, false_alarm_rate)
+        num_above: int | None = None
         if "num_above" in fields:
             num_above = fields.optional_integer("num_above")
+        elif 0 <= false_alarm_rate <= 1:
+            num_above = num_above_quantile(num_images, false_alarm_rate)
         return cls(
             threshold=fields.number("threshold"),
             score_min=fields.number("score_min"),

@@ -6,6 +6,7 @@ Everything above talks to a `Backend`. Tests put a fake in its place; another de
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -16,6 +17,7 @@ import numpy as np
 from edge_runtime.errors import BackendError
 from edge_runtime.quantization import PixelLevels, TensorDetails
 
+_STANDARD_ERROR_LOCK = threading.Lock()
 _MODULES = (("LiteRT", "ai_edge_litert.interpreter"), ("tflite_runtime", "tflite_runtime.interpreter"))
 
 
@@ -150,8 +152,14 @@ def _native_notes_hidden() -> Iterator[None]:
     """Keep the interpreter's "INFO: Created TensorFlow Lite XNNPACK delegate" out of the user's sight.
 
     It has no switch for that and writes straight to file descriptor 2. All other lines reach their place
-    afterwards, unless the block fails: then its exception says the same.
+    afterwards, unless the block fails: then its exception says the same. One thread at a time: two would take each
+    other's pipe for standard error.
     """
+    with _STANDARD_ERROR_LOCK:
+        yield from _swapped_standard_error()
+
+
+def _swapped_standard_error() -> Iterator[None]:
     try:
         stderr = os.dup(2)
     except OSError:  # a service without standard error

@@ -37,9 +37,15 @@ class StoredFields:
     def number(self, name: str) -> float:
         """Return a finite number."""
         value = self._get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._wrong(name, value, "a finite number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise self._wrong(name, value, "a finite number")
+        return number
 
     def optional_integer(self, name: str) -> int | None:
         """Return a whole number, or None where the field is null."""

@@ -34,6 +34,9 @@ class NoSource:
         sleep(timeout_seconds)
         return None
 
+    def give_back(self) -> None:
+        """Nothing: there are no frames."""
+
     def health(self) -> ComponentHealth:
         """Always well."""
         return ComponentHealth(SOURCE_COMPONENT, "ok")

@@ -25,10 +25,11 @@ _JPEG_QUALITY = 92
 class EvidenceSink:
     """A folder of pictures: `TIME_SEQUENCE_anomalous.jpg`, `..._heatmap.jpg` and the judgement as `.json`.
 
-    Names sort by time. Every anomalous frame is saved; of the good ones those just before and just after an alarm was
-    raised. When all files together exceed the budget the oldest are removed. Files are drawn and written by a thread of
-    its own; when frames come faster than that, the oldest waiting ones are dropped and counted. While the folder cannot
-    be written `health` says so, and frames that come meanwhile are dropped.
+    Names sort by time. Every anomalous frame is saved unless the camera was blind; of the others (`good`, `blind`)
+    those just before and just after an alarm was raised. When all files together exceed the budget the oldest are
+    removed. Files are drawn and written by a thread of its own; when frames come faster than that, the oldest waiting
+    ones are dropped and counted. While the folder cannot be written `health` says so, and frames that come meanwhile
+    are dropped.
 
     Args:
         folder: Where to write.
@@ -73,7 +74,7 @@ class EvidenceSink:
                 self._enqueue(*self._recent_good.popleft())
         if not isinstance(event, Judgement) or evidence is None:
             return
-        if event.is_anomaly:
+        if event.shows_defect:
             self._enqueue(event, evidence)
         elif self._good_still_wanted:
             self._good_still_wanted -= 1
@@ -154,7 +155,8 @@ class EvidenceSink:
     def _save(self, judgement: Judgement, evidence: Evidence) -> None:
         self._folder.prepare()
         time = judgement.time.strftime("%Y%m%dT%H%M%S.") + f"{judgement.time.microsecond // 1000:03d}Z"
-        stem = f"{time}_{judgement.sequence:06d}_{'anomalous' if judgement.is_anomaly else 'good'}"
+        kind = "blind" if judgement.is_blind else "anomalous" if judgement.is_anomaly else "good"
+        stem = f"{time}_{judgement.sequence:06d}_{kind}"
         document = json.dumps(judgement.to_dict(), ensure_ascii=False, indent=1) + "\n"
         self._write(f"{stem}.jpg", lambda path: evidence.frame.save(path, quality=_JPEG_QUALITY))
         self._write(f"{stem}.json", lambda path: path.write_text(document, encoding="utf-8", errors="replace"))

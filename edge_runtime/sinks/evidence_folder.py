@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 # Only what bears such a name is ever removed: a user's own files in the folder are not touched.
-_OWN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_\d{6,}_(anomalous|good)(_heatmap)?\.(jpg|json)")
+_OWN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z_\d{6,}_(anomalous|blind|good)(_heatmap)?\.(jpg|json)")
 _OWN_LEFTOVER = re.compile(
-    r"\.\d{8}T\d{6}\.\d{3}Z_\d{6,}_(anomalous|good)(_heatmap)?\.\d+-[0-9a-f]{8}\.part\.(jpg|json)"
+    r"\.\d{8}T\d{6}\.\d{3}Z_\d{6,}_(anomalous|blind|good)(_heatmap)?\.\d+-[0-9a-f]{8}\.part\.(jpg|json)"
 )
 
 

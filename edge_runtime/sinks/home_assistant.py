@@ -48,7 +48,7 @@ def discovery_messages(discovery_prefix: str, topic_prefix: str, device_name: st
     for component, object_id, entity in _entities(topic_prefix):
         payload = {**entity, "unique_id": f"{identity}_{object_id}", **shared}
         topic = f"{discovery_prefix}/{component}/{identity}/{object_id}/config"
-        messages[topic] = json.dumps(payload, ensure_ascii=False).encode("utf-8")
+        messages[topic] = json.dumps(payload, ensure_ascii=False).encode("utf-8", errors="replace")
     return messages
 
 

@@ -14,6 +14,7 @@ Topics below the prefix, all with QoS 1:
 from __future__ import annotations
 
 import json
+import logging
 import math
 import threading
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from edge_runtime.sinks.retained_topics import RetainedTopics
 from edge_runtime.sinks.sink import Controls, Evidence, SinkCounts
 from edge_runtime.watching.events import ComponentHealth, Event, Judgement
 
+LOGGER = logging.getLogger("tfganomaly.watch")
 _MAX_ON_THEIR_WAY = 50
 
 
@@ -97,6 +99,7 @@ class MqttSink:
         if discovery_prefix is not None:
             self._constant_topics |= discovery_messages(discovery_prefix, topic_prefix, device_name)
         self._queue = OutageQueue(queue_capacity)
+        self._max_on_their_way = min(_MAX_ON_THEIR_WAY, max(1, queue_capacity // 2))
         self._retained = RetainedTopics()
         self._on_their_way: dict[int, QueuedMessage | None] = {}
         self._silent_since = 0.0
@@ -116,7 +119,7 @@ class MqttSink:
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Queue one event; see `Sink.deliver`."""
         is_wanted = self._judgements == "all" or (
-            not isinstance(event, Judgement) or (self._judgements == "anomalous" and event.is_anomaly)
+            not isinstance(event, Judgement) or (self._judgements == "anomalous" and event.shows_defect)
         )
         if is_wanted:
             payload = json.dumps(event.to_dict(), ensure_ascii=False).encode("utf-8", errors="replace")
@@ -156,13 +159,18 @@ class MqttSink:
             will = (f"{self._prefix}/availability", OFFLINE.encode())
             connection = MqttConnection(self._address, will, self._wake, self._message_arrived)
             welcome_seconds = min(self._times.welcome_seconds, max(0.1, self._seconds_left()))
-            if connection.open(welcome_seconds):
-                failures = 0
-                self._problem, self._refused = "", False
-                self._send_until_it_ends(connection)
-            else:
+            failures += 1
+            try:
+                if connection.open(welcome_seconds):
+                    failures = 0
+                    self._problem, self._refused = "", False
+                    self._send_until_it_ends(connection)
+                else:
+                    connection.abandon()
+            except Exception as error:  # a sink that ends here would be silent for months
+                LOGGER.exception("%s failed", self.name)
                 failures += 1
-                connection.abandon()
+                connection.abandon(f"{type(error).__name__}: {error}")
             self._queue.return_unacknowledged()
             self._on_their_way.clear()
             if self._closing and (self._queue.is_empty or connection.refused):
@@ -210,7 +218,7 @@ class MqttSink:
             self._publish(connection, f"{self._prefix}/availability", ONLINE.encode())
         for topic, payload in due.items():
             self._publish(connection, f"{self._prefix}/{topic}", payload)
-        while self._queue.num_on_their_way < _MAX_ON_THEIR_WAY and (message := self._queue.take()) is not None:
+        while self._queue.num_on_their_way < self._max_on_their_way and (message := self._queue.take()) is not None:
             self._publish(connection, message.topic, message.payload, message)
 
     def _publish(

@@ -34,6 +34,7 @@ class RetainedTopics:
             "normalised_score": None,
             "threshold": None,
             "is_anomaly": None,
+            "is_blind": None,
             "scene_changed": False,
             "sequence": 0,
             "source": None,
@@ -67,6 +68,9 @@ class RetainedTopics:
             changes = {"threshold": event.threshold}
         elif isinstance(event, WatchStarted):
             changes = {"threshold": event.threshold, "source": event.source}
+            # The broker may still hold the "on" of a former process.
+            self._alarm = AlarmChanged(event.time, "off", 0, 0, 0, "the watch has started", None).to_dict()
+            self._pending.add("alarm")
         elif isinstance(event, HealthChanged):
             self._components[event.health.component] = event.health.to_dict()
             self._pending.add("health")
@@ -87,7 +91,11 @@ class RetainedTopics:
         if "state" in due:
             self._state_due_at = now_seconds + _STATE_EVERY_SECONDS
         contents = {"state": self._state, "alarm": self._alarm, "health": self._health()}
-        return {topic: json.dumps(contents[topic], ensure_ascii=False).encode("utf-8") for topic in sorted(due)}
+        return {
+            # A file's name may hold bytes that are no UTF-8.
+            topic: json.dumps(contents[topic], ensure_ascii=False).encode("utf-8", errors="replace")
+            for topic in sorted(due)
+        }
 
     def seconds_until_due(self, now_seconds: float) -> float | None:
         """How long until `take_due` has something to return; None when nothing changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
+import logging
 import ssl
 import threading
 import urllib.error
@@ -20,6 +21,7 @@ from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.version import __version__
 from edge_runtime.watching.events import ComponentHealth, Event, Judgement
 
+LOGGER = logging.getLogger("tfganomaly.watch")
 _WORTH_A_RETRY = (408, 425, 429)  # of the 4xx: timeout, too early, too many requests
 _LONGEST_RETRY_AFTER_SECONDS = 300.0
 
@@ -89,7 +91,7 @@ class WebhookSink:
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Queue one event; see `Sink.deliver`."""
         if isinstance(event, Judgement) and (
-            self._judgements == "none" or (self._judgements == "anomalous" and not event.is_anomaly)
+            self._judgements == "none" or (self._judgements == "anomalous" and not event.shows_defect)
         ):
             return
         self._queue.put(json.dumps(event.to_dict()).encode("ascii"), priority_of(event))
@@ -127,8 +129,13 @@ class WebhookSink:
             message = self._queue.take()
             if message is None:
                 return
-            if not self._post_until_taken(message):
-                return
+            try:
+                if not self._post_until_taken(message):
+                    return
+            except Exception as error:  # a sink that ends here would be silent for months
+                LOGGER.exception("%s failed", self.name)
+                self._refusal = f"an event could not be posted: {type(error).__name__}: {error}"
+                self._queue.reject(message)
 
     def _post_until_taken(self, message: QueuedMessage) -> bool:
         """Deliver or give up one event. False when the time to close is over."""
@@ -195,7 +202,7 @@ def _retry_after_seconds(value: str | None) -> float:
     """Return what the header Retry-After asks for: seconds or a date (RFC 9110, 10.2.3)."""
     if not value:
         return 0.0
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return min(float(value), _LONGEST_RETRY_AFTER_SECONDS)
     try:
         seconds = email.utils.parsedate_to_datetime(value).timestamp() - time()

@@ -140,6 +140,10 @@ class FolderSource:
             elif monotonic() >= deadline_seconds:
                 return None
 
+    def give_back(self) -> None:
+        """Leave the latest file out of the state file; see `Source`."""
+        self._unrecorded.clear()
+
     def health(self) -> ComponentHealth:
         """Failed while the folder is away, degraded while files in it cannot be read."""
         if self._problem:

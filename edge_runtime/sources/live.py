@@ -50,7 +50,7 @@ class LiveSource:
         self._newest: np.ndarray | None = None
         self._frames = 0
         self._latest_seconds = monotonic()
-        self._problem = "The first frame has not come yet."
+        self._problem = ""
         self._stop = threading.Event()
         self._tried = threading.Event()
         self._refusal: SourceError | MissingExtraError | None = None
@@ -74,6 +74,9 @@ class LiveSource:
                 self._changed.wait_for(lambda: self._newest is not None or self.exhausted, timeout_seconds)
             picture, self._newest = self._newest, None
             return None if picture is None else Frame(f"frame {self._frames}", picture)
+
+    def give_back(self) -> None:
+        """Nothing: a frame that has gone by does not come again."""
 
     def health(self) -> ComponentHealth:
         """Failed while no frames come."""
@@ -109,7 +112,7 @@ class LiveSource:
             except Exception as error:  # a driver may raise anything, and the inspection goes on without it
                 if not self._tried.is_set() and isinstance(error, (SourceError, MissingExtraError)):
                     self._refusal = error
-                    self._tried.set()
+                    self._lose(error)  # `start` may have gone on without waiting for it
                     return
                 if camera is not None:
                     camera.close()

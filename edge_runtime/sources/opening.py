@@ -52,16 +52,14 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
     scheme = specification.partition("://")[0].lower() if "://" in specification else ""
     number = re.fullmatch(r"(?:(camera|picamera):)?(\d{1,3})", specification)
     if options.once and (scheme or number):
-        raise SourceError(f"'{specification}' never ends; --once is for a folder. Leave it out.")
+        raise SourceError(f"'{without_password(specification)}' never ends; --once is for a folder. Leave it out.")
     is_video = path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
     if options.state is not None and (scheme or is_video or (number and not path.exists())):
         raise SourceError(f"--state is for a folder, and '{without_password(specification)}' is none. Leave it out.")
     if scheme:
-        if scheme not in STREAM_SCHEMES:
-            raise SourceError(
-                f"'{specification}' begins with {scheme}://; expected one of {', '.join(STREAM_SCHEMES)}."
-            )
         name = without_password(specification)
+        if scheme not in STREAM_SCHEMES:
+            raise SourceError(f"'{name}' begins with {scheme}://; expected one of {', '.join(STREAM_SCHEMES)}.")
         return LiveSource(name, partial(_open_stream, specification, name))
     if number and not path.exists():
         index = int(number[2])
@@ -89,8 +87,15 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may stand in a log: user, password and query left out."""
-    parts = urlsplit(url)
+    """Return a URL as it may stand in a log: user, password and query left out.
+
+    Raises:
+        SourceError: It is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"The URL that begins with '{url.partition('://')[0]}://' is none: {error}.") from None
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 

@@ -76,6 +76,9 @@ class Source(Protocol):
     def next_frame(self, timeout_seconds: float) -> Frame | None:
         """Return the next frame, or None if none came within the time."""
 
+    def give_back(self) -> None:
+        """Take it that the latest frame was not dealt with: what is kept over a restart does not name it."""
+
     def health(self) -> ComponentHealth:
         """How the source does now; its component is `SOURCE_COMPONENT`."""
 

@@ -46,6 +46,9 @@ class VideoFileSource:
         self._frames += 1
         return Frame(f"{self.name}, frame {self._frames}", picture)
 
+    def give_back(self) -> None:
+        """Nothing: what is shown once is not kept."""
+
     def health(self) -> ComponentHealth:
         """Failed when the file broke off."""
         return ComponentHealth(SOURCE_COMPONENT, "failed" if self._problem else "ok", self._problem)

@@ -58,6 +58,8 @@ class Judgement(Event):
         normalised_score: In [0, 1]; 0.5 is the most unusual good image seen at calibration.
         threshold: The raw score above which a frame is anomalous, as it was for this frame.
         is_anomaly: Whether the score is above the threshold.
+        is_blind: Whether the camera saw nothing: a black, overexposed or frozen picture. Such a frame has no part in
+            alarms and counts as no defect, whatever its score.
         alarm: The alarm's state after this frame.
         scene_changed: Whether the scores as a whole have left the calibration; alarms are then doubtful.
         timings: How long the frame took.
@@ -72,10 +74,16 @@ class Judgement(Event):
     normalised_score: float
     threshold: float
     is_anomaly: bool
+    is_blind: bool
     alarm: AlarmState
     scene_changed: bool
     timings: Timings
     model_sha256: str
+
+    @property
+    def shows_defect(self) -> bool:
+        """Whether the frame is anomalous and the camera saw something."""
+        return self.is_anomaly and not self.is_blind
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -86,6 +94,7 @@ class Judgement(Event):
             "normalised_score": self.normalised_score,
             "threshold": self.threshold,
             "is_anomaly": self.is_anomaly,
+            "is_blind": self.is_blind,
             "alarm": self.alarm,
             "scene_changed": self.scene_changed,
             "preprocess_ms": round(self.timings.preprocess_ms, 3),
@@ -188,7 +197,9 @@ class SceneChanged(Event):
 
 @dataclass(frozen=True)
 class FrameUnreadable(Event):
-    """A frame came that is no picture, for example a damaged file. Reported once for each.
+    """A frame came that is no picture, for example a damaged file.
+
+    Each file is reported once; of a camera, where a reason mostly holds for all frames, the same reason once a minute.
 
     Attributes:
         source: As in `Judgement`.
@@ -212,7 +223,7 @@ class ThresholdChanged(Event):
     Attributes:
         threshold: The new raw score.
         previous: The former one.
-        origin: Who changed it: "http", "mqtt", "model", "signal".
+        origin: Who changed it: "http", "mqtt", "model".
     """
 
     kind: ClassVar[str] = "threshold"

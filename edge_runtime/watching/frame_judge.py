@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
+
+import numpy as np
 
 from edge_runtime.detector import AnomalyDetector, Examination
 from edge_runtime.errors import BackendError, ImageError
@@ -36,6 +40,9 @@ LOGGER = logging.getLogger("tfganomaly.watch")
 VIEW_COMPONENT = "view"
 FRAMES_COMPONENT = "frames"
 _TRIES_A_FRAME = 3
+_WAIT_SECONDS = 0.5
+_UNJUDGED_IS_FAILED = 10
+_SAME_REASON_EVERY_SECONDS = 60.0
 
 
 class FrameJudge:
@@ -93,23 +100,35 @@ class FrameJudge:
         self._drift = DriftMonitor(self.detector.calibration, drift_window_frames)
         self._stop = stop
         self._model_back_off = BackOff()
-        self._has_failed = False
+        self._scene: SceneChanged | None = None
+        self._unjudged_in_a_row = 0
+        self._frames_problem = ""
+        self._unreadable_reason = ""
+        self._unreadable_again_seconds = 0.0
 
     @property
     def scene_changed(self) -> bool:
         """Whether the scores as a whole have left the calibration."""
         return self._drift.changed
 
-    def handle(self, frame: Frame) -> None:
-        """Judge one frame, whatever it is, and report it."""
+    def handle(self, frame: Frame, while_waiting: Callable[[], None]) -> bool:
+        """Judge one frame, whatever it is, and report it.
+
+        Args:
+            frame: The frame.
+            while_waiting: Called about twice a second while the interpreter does not work.
+
+        Returns:
+            Whether the frame has been dealt with. False: the end of the watch cut short the wait for the interpreter.
+        """
         try:
-            self._judge(frame)
+            return self._judge(frame, while_waiting)
         except ImageError as error:
-            self.statistics.unreadable += 1
-            self._hub.publish(FrameUnreadable(utc_now(), self._source_name, frame.name, str(error)))
+            self._report_unreadable(frame, str(error))
         except Exception as error:  # months of work must not end with one frame that nobody thought of
             LOGGER.exception("frame %s could not be judged", frame.name)
             self._fail(f"Frame '{frame.name}' could not be judged: {type(error).__name__}: {error}")
+        return True
 
     def change_threshold(self, threshold: float, origin: str) -> None:
         """Judge by another threshold from the next frame on."""
@@ -134,68 +153,89 @@ class FrameJudge:
         self.detector, self.model_sha256 = loaded.detector, loaded.sha256
         self._drift = DriftMonitor(self.detector.calibration, self._drift_window_frames)
         threshold = self.detector.threshold
+        if self._scene is not None and self._scene.changed:
+            self._scene = replace(
+                self._scene, time=utc_now(), changed=False, message="Another model has a calibration of its own."
+            )
+            self._hub.publish(self._scene)
         self._hub.publish(ModelChanged(utc_now(), str(self._model.path), loaded.sha256, previous_sha256, threshold))
         if threshold != previous_threshold:
             self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
 
-    def _judge(self, frame: Frame) -> None:
+    def _judge(self, frame: Frame, while_waiting: Callable[[], None]) -> bool:
         picture = self._view.of(frame.decode(), frame.name)
         checks = self._checks
         is_blind = checks is not None and checks.is_blind(picture)
         if checks is not None and checks.problem != self._view_problem:
             self._report_view(checks.problem)
-        examination = self._examined(picture, frame)
+        examination = self._examined(picture) or self._examined_once_it_works(picture, frame, while_waiting)
         if examination is None:
-            return
+            return not self._stop.is_set()
         score, statistics = examination.score, self.statistics
         transition: Transition | None = None
         if not is_blind:  # what the camera did not see is neither a defect nor a change of the scene
+            statistics.anomalous += examination.is_anomaly
             transition = self._decider.update(score, examination.threshold, monotonic())
             drift = self._drift.update(score)
             if drift is not None:
                 self._report_drift(drift)
         statistics.judged += 1
-        statistics.anomalous += examination.is_anomaly
         statistics.last_score = score
         statistics.latencies_ms.append(examination.total_ms)
+        if self._unjudged_in_a_row:
+            self._report_frames_judged()
         if transition is not None or self._hub.judgements_are_heard:
-            self._report(frame, picture, examination, transition)
+            self._report(frame, picture, examination, is_blind, transition)
+        return True
 
-    def _examined(self, picture: Picture, frame: Frame) -> Examination | None:
-        """Run the model; when the interpreter fails, load it anew and try again, then give the frame up."""
-        reason = ""
-        for _ in range(_TRIES_A_FRAME):
-            self._watchdog.begin()
-            try:
-                examination = self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
-            except BackendError as error:
-                reason = str(error)
-            else:
-                if self._has_failed:
-                    self._has_failed = False
-                    self._model_back_off.reset()
-                    self._board.report(ComponentHealth(INFERENCE_COMPONENT, "ok", "Inference works again."))
-                return examination
-            finally:
-                self._watchdog.end()
-            self._has_failed = True
-            self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", reason))
-            if self._stop.wait(self._model_back_off.next_seconds()):
+    def _examined(self, picture: Picture) -> Examination | None:
+        """Run the model; None when the interpreter failed, which health then says."""
+        self._watchdog.begin()
+        try:
+            return self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
+        except BackendError as error:
+            self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", str(error)))
+            return None
+        finally:
+            self._watchdog.end()
+
+    def _examined_once_it_works(
+        self, picture: Picture, frame: Frame, while_waiting: Callable[[], None]
+    ) -> Examination | None:
+        """Load the model anew until it works, and run it.
+
+        None at the end of the watch, or when a model that works fails again and again with this frame.
+        """
+        examination = None
+        for _ in range(_TRIES_A_FRAME - 1):
+            if not self._renewed(while_waiting):
+                return None
+            examination = self._examined(picture)
+            if examination is not None:
                 break
-            self._renew_backend()
-        self._fail(f"Frame '{frame.name}' could not be judged: {reason}")
-        return None
+        self._model_back_off.reset()
+        self._board.report(ComponentHealth(INFERENCE_COMPONENT, "ok", "Inference works again."))
+        if examination is None:
+            self._fail(f"Frame '{frame.name}' could not be judged: the model judges a test picture, but not this one.")
+        return examination
 
-    def _renew_backend(self) -> None:
-        """Load the model again after the interpreter failed; the threshold stays where the model does."""
-        threshold = self.detector.threshold
-        if self._model.reload() is None:
-            return
-        if self._model.current.sha256 == self.model_sha256:
-            self.detector = self._model.current.detector
-            self.detector.threshold = threshold
-        else:
-            self.take_over_model()
+    def _renewed(self, while_waiting: Callable[[], None]) -> bool:
+        """Wait and load the model again until it judges a picture; False at the end of the watch."""
+        while True:
+            again_seconds = monotonic() + self._model_back_off.next_seconds()
+            while (left_seconds := again_seconds - monotonic()) > 0:
+                if self._stop.wait(min(left_seconds, _WAIT_SECONDS)):
+                    return False
+                while_waiting()
+            loaded = self._model.renew()
+            if loaded is None:
+                continue
+            if loaded.sha256 == self.model_sha256:
+                loaded.detector.threshold = self.detector.threshold
+                self.detector = loaded.detector
+            else:
+                self.take_over_model()
+            return True
 
     def _report_view(self, problem: str) -> None:
         self._view_problem = problem
@@ -203,11 +243,17 @@ class FrameJudge:
 
     def _report_drift(self, found: DriftTest) -> None:
         window_frames = self._drift.window_frames
-        self._hub.publish(
-            SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
-        )
+        self._scene = SceneChanged(utc_now(), found.changed, found.statistic, found.limit, window_frames, found.message)
+        self._hub.publish(self._scene)
 
-    def _report(self, frame: Frame, picture: Picture, examination: Examination, transition: Transition | None) -> None:
+    def _report(
+        self,
+        frame: Frame,
+        picture: Picture,
+        examination: Examination,
+        is_blind: bool,
+        transition: Transition | None,
+    ) -> None:
         judgement = Judgement(
             time=utc_now(),
             sequence=self.statistics.judged,
@@ -217,6 +263,7 @@ class FrameJudge:
             normalised_score=examination.normalised_score,
             threshold=examination.threshold,
             is_anomaly=examination.is_anomaly,
+            is_blind=is_blind,
             alarm=self._decider.state,
             scene_changed=self._drift.changed,
             timings=examination.timings,
@@ -248,9 +295,34 @@ class FrameJudge:
         )
         self._hub.publish(event, evidence)
 
+    def _report_unreadable(self, frame: Frame, reason: str) -> None:
+        self.statistics.unreadable += 1
+        self._note_unjudged(reason)
+        if isinstance(frame.content, np.ndarray):  # a camera: what is wrong with one frame is wrong with all
+            now_seconds, without_name = monotonic(), reason.replace(frame.name, "")
+            if without_name == self._unreadable_reason and now_seconds < self._unreadable_again_seconds:
+                return
+            self._unreadable_reason = without_name
+            self._unreadable_again_seconds = now_seconds + _SAME_REASON_EVERY_SECONDS
+        self._hub.publish(FrameUnreadable(utc_now(), self._source_name, frame.name, reason))
+
     def _fail(self, message: str) -> None:
         self.statistics.failed += 1
+        self._frames_problem = message
         self._board.report(ComponentHealth(FRAMES_COMPONENT, "degraded", message))
+        self._note_unjudged(message)
+
+    def _note_unjudged(self, reason: str) -> None:
+        self._unjudged_in_a_row += 1
+        if self._unjudged_in_a_row == _UNJUDGED_IS_FAILED:
+            self._frames_problem = f"None of the latest {_UNJUDGED_IS_FAILED} frames could be judged: {reason}"
+            self._board.report(ComponentHealth(FRAMES_COMPONENT, "failed", self._frames_problem))
+
+    def _report_frames_judged(self) -> None:
+        self._unjudged_in_a_row = 0
+        if self._frames_problem:
+            self._frames_problem = ""
+            self._board.report(ComponentHealth(FRAMES_COMPONENT, "ok", "Frames are judged again."))
 
 
 def _evidence(picture: Picture, examination: Examination, detector: AnomalyDetector) -> Evidence:

@@ -129,7 +129,8 @@ class WatchLoop:
         Returns:
             What was done; the hub has had it too.
         """
-        source, pacing, stop, takes_all = self._source, self._pacing, self._stop, self._pacing.takes_all
+        source, judge, pacing, stop = self._source, self._judge, self._pacing, self._stop
+        takes_all = pacing.takes_all
         model = str(self._model.path)
         self._hub.publish(WatchStarted(utc_now(), source.name, model, self.model_sha256, self.threshold, __version__))
         while not stop.is_set():
@@ -142,8 +143,8 @@ class WatchLoop:
                 continue
             frame = source.next_frame(_WAIT_SECONDS)
             if frame is not None:
-                if takes_all or pacing.takes(now_seconds):
-                    self._judge.handle(frame)
+                if (takes_all or pacing.takes(now_seconds)) and not judge.handle(frame, self._do_chores_if_due):
+                    source.give_back()
             elif source.exhausted:
                 if not self._outlives_source:
                     self.stop("the source has ended")
@@ -153,8 +154,13 @@ class WatchLoop:
         self._hub.publish(ended)
         return ended
 
+    def _do_chores_if_due(self) -> None:
+        now_seconds = monotonic()
+        if now_seconds >= self._next_chores_seconds or self._wishes:
+            self._do_chores(now_seconds)
+
     def _do_chores(self, now_seconds: float) -> None:
-        """What is done between two frames, about once a second."""
+        """What is done between two frames, and while the interpreter does not work, about once a second."""
         self._next_chores_seconds = now_seconds + _CHORES_EVERY_SECONDS
         with self._wishes_lock:
             wishes, self._wishes = self._wishes, []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.detector import AnomalyDetector
-from edge_runtime.errors import ArtefactError, TfganomalyError
+from edge_runtime.errors import ArtefactError
 
 DetectorLoader = Callable[[Path], AnomalyDetector]
 _Signature = tuple[int, int, int]
@@ -80,10 +80,24 @@ class ModelSlot:
         self._signature, self._candidate = _signature(self.path), None
         try:
             self.current = self._loaded()
-        except TfganomalyError as error:
-            self.problem = f"The new model was refused, the former one goes on: {error}"
+        except Exception as error:  # whatever a file holds, the former model goes on
+            self.problem = f"The new model was refused, the former one goes on: {error or type(error).__name__}"
             return None
         self.problem = ""
+        return self.current
+
+    def renew(self) -> LoadedModel | None:
+        """Load the file again because the interpreter has failed, which says nothing of the file.
+
+        Returns:
+            The model, which may be another one by now; None while it does not work.
+        """
+        signature = _signature(self.path)
+        try:
+            self.current = self._loaded()
+        except Exception:  # an accelerator that is away fails in many ways
+            return None
+        self._signature, self._candidate, self.problem = signature, None, ""
         return self.current
 
     def _loaded(self) -> LoadedModel:

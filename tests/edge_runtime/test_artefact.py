@@ -245,3 +245,15 @@ def test_a_damaged_byte_never_changes_the_model_or_its_settings(path: Path, data
     except ArtefactError:
         return
     assert artefact == good
+
+
+@pytest.mark.parametrize(("name", "value"), [("false_alarm_rate", 1e308), ("score_min", -(10**400))])
+def test_numbers_that_no_float_holds_are_refused_like_other_damage(path: Path, name: str, value: float) -> None:
+    def change(stored: dict[str, object]) -> None:
+        calibration = stored["calibration"]
+        assert isinstance(calibration, dict)
+        del calibration["num_above"]
+        calibration[name] = value
+
+    with_stored(path, change)
+    assert_refused(path, "damaged metadata")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,3 +210,20 @@ def test_a_model_without_reconstruction_scores_by_its_latents(make_artefact: Cal
     assert detection.reconstruction is None
     assert detection.anomaly_map is not None
     np.testing.assert_allclose(detection.anomaly_map, detection.score, rtol=1e-6)
+
+
+def test_detectors_are_made_in_several_threads_and_standard_error_stays(artefact_path: Path) -> None:
+    before, made = os.fstat(2), []
+
+    def make() -> None:
+        for _ in range(5):
+            made.append(AnomalyDetector(artefact_path))
+
+    threads = [threading.Thread(target=make, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 20
+    after = os.fstat(2)
+    assert (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino)

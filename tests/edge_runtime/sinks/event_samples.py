@@ -21,7 +21,7 @@ from edge_runtime.watching.events import (
 START = datetime(2026, 7, 31, 12, 0, 0, 123_000, timezone.utc)
 
 
-def judgement(sequence: int = 1, score: float = 0.2, *, alarm: AlarmState = "off") -> Judgement:
+def judgement(sequence: int = 1, score: float = 0.2, *, alarm: AlarmState = "off", is_blind: bool = False) -> Judgement:
     return Judgement(
         time=START + timedelta(milliseconds=40 * sequence),
         sequence=sequence,
@@ -31,6 +31,7 @@ def judgement(sequence: int = 1, score: float = 0.2, *, alarm: AlarmState = "off
         normalised_score=score / 2,
         threshold=0.5,
         is_anomaly=score > 0.5,
+        is_blind=is_blind,
         alarm=alarm,
         scene_changed=False,
         timings=Timings(1.0, 2.0, 0.5),

@@ -49,6 +49,17 @@ def test_an_anomalous_frame_is_saved_with_its_heatmap_and_judgement(tmp_path: Pa
     assert sink.counts().delivered == 1
 
 
+def test_a_blind_frame_is_no_evidence_of_a_defect(tmp_path: Path) -> None:
+    sink = opened(tmp_path)
+    sink.deliver(judgement(1, 0.9, is_blind=True), evidence())
+    deliver(sink, 2, 0.9)
+    sink.deliver(alarm_change(2), None)
+    wait_until(lambda: sink.counts().waiting == 0, "saved")
+    sink.close(1)
+    names = sorted(path.name for path in tmp_path.glob("*.json"))
+    assert [name.rpartition("_")[2] for name in names] == ["blind.json", "anomalous.json"]
+
+
 def test_good_frames_around_an_alarm_are_kept_too(tmp_path: Path) -> None:
     sink = opened(tmp_path)
     for sequence in (1, 2, 3, 4):

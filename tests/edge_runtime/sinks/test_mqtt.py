@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.errors import CalibrationError
 from edge_runtime.sinks.mqtt import MqttSink, MqttTimes
-from edge_runtime.sinks.mqtt_connection import BrokerAddress
+from edge_runtime.sinks.mqtt_connection import BrokerAddress, MqttConnection
 from edge_runtime.sinks.options import SinkOptions
 from edge_runtime.sinks.parsing import open_sink
+from edge_runtime.watching.events import WatchStarted
 from tests.edge_runtime.sinks.broker import Broker, free_port, needs_mosquitto
-from tests.edge_runtime.sinks.event_samples import alarm_change, health_change, judgement
+from tests.edge_runtime.sinks.event_samples import START, alarm_change, health_change, judgement
 from tests.edge_runtime.sinks.listener import Listener
 from tests.edge_runtime.sinks.waiting import wait_until
 
@@ -89,6 +91,60 @@ def make_sink(controls: RememberingControls) -> Iterator[Callable[..., MqttSink]
 
 def is_ok(sink: MqttSink) -> bool:
     return sink.health().state == "ok"
+
+
+def test_a_name_that_is_no_utf_8_and_an_error_that_nobody_thought_of_end_nothing(
+    broker: Broker, listener: Listener, make_sink: Callable[..., MqttSink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = b"Pr\xfcfling1.png".decode("utf-8", "surrogateescape")
+    sink = make_sink(broker.port)
+    alarm = alarm_change(1)
+    assert alarm.judgement is not None
+    sink.deliver(replace(alarm, judgement=replace(alarm.judgement, frame=name)), None)
+    wait_until(lambda: (listener.payloads(f"{PREFIX}/alarm") or [{}])[-1].get("alarm") == "on", "the alarm")
+    send, errors = sink._send_what_is_due, [ZeroDivisionError("odd")]
+
+    def fail_once(connection: MqttConnection) -> None:
+        if errors:
+            raise errors.pop()
+        send(connection)
+
+    monkeypatch.setattr(sink, "_send_what_is_due", fail_once)
+    sink.deliver(judgement(2), None)
+    assert [event["sequence"] for event in listener.wait_for(f"{PREFIX}/event/judgement", 1)] == [2]
+    assert not errors
+
+
+def test_the_alarm_of_a_former_process_ends_with_the_start_of_the_next(
+    broker: Broker, listener: Listener, make_sink: Callable[..., MqttSink]
+) -> None:
+    first = make_sink(broker.port)
+    first.deliver(alarm_change(1), None)
+    wait_until(lambda: (listener.payloads(f"{PREFIX}/alarm") or [{}])[-1].get("alarm") == "on", "the alarm")
+    first.close(1)
+    make_sink(broker.port).deliver(WatchStarted(START, "parts", "m.tflite", "0123456789ab", 0.5, "1"), None)
+    wait_until(lambda: listener.payloads(f"{PREFIX}/alarm")[-1]["alarm"] == "off", "the end of the alarm")
+
+
+def test_a_small_queue_full_of_judgements_on_their_way_has_room_for_an_alarm(tmp_path: Path) -> None:
+    address = BrokerAddress("127.0.0.1", free_port(), None, None, None, "tfganomaly_test")
+    sink = MqttSink(
+        address,
+        PREFIX,
+        queue_capacity=20,
+        judgements="all",
+        discovery_prefix=None,
+        device_name="Line 1",
+        controls=None,
+        times=QUICK,
+    )
+    for number in range(30):
+        sink.deliver(judgement(number), None)
+    for _ in range(sink._max_on_their_way):
+        sink._queue.take()
+    sink.deliver(alarm_change(1), None)
+    assert "alarm" not in sink.health().message
+    assert sink._queue.dropped_text() == "11 judgements lost"
 
 
 def test_events_state_and_availability_arrive_and_are_kept(

@@ -11,6 +11,7 @@ from time import monotonic, sleep, time
 
 import pytest
 
+from edge_runtime.sinks.outage_queue import QueuedMessage
 from edge_runtime.sinks.webhook import WebhookSink, WebhookTimes, _retry_after_seconds
 from tests.edge_runtime.sinks.broker import free_port
 from tests.edge_runtime.sinks.event_samples import alarm_change, judgement
@@ -182,7 +183,28 @@ def test_retry_after_is_read_as_seconds_or_date_and_bounded() -> None:
     assert _retry_after_seconds("999999") == 300
     assert 50 < _retry_after_seconds(formatdate(time() + 60, usegmt=True)) <= 60
     assert _retry_after_seconds("soon") == 0
+    assert _retry_after_seconds("\N{SUPERSCRIPT TWO}") == 0
     assert _retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT") == 0
+
+
+def test_an_error_that_nobody_thought_of_costs_one_event(
+    server: Server, make_sink: Callable[..., WebhookSink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = make_sink(server.port)
+    post, errors = sink._post, [ZeroDivisionError("odd")]
+
+    def fail_once(message: QueuedMessage) -> tuple[int, str, float]:
+        if errors:
+            raise errors.pop()
+        return post(message)
+
+    monkeypatch.setattr(sink, "_post", fail_once)
+    sink.deliver(alarm_change(1), None)
+    wait_until(lambda: sink.health().state == "failed", "the failure")
+    assert "ZeroDivisionError: odd" in sink.health().message
+    sink.deliver(alarm_change(2), None)
+    wait_until(lambda: server.taken() == [2], "the next event")
+    wait_until(lambda: sink.health().message == "1 alarm lost", "the health")
 
 
 def test_closing_waits_for_a_slow_server_as_long_as_it_takes_events(

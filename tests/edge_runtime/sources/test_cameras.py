@@ -120,6 +120,22 @@ def test_what_can_never_work_is_said_at_the_start() -> None:
         LiveSource("camera:0", refuse).start()
 
 
+def test_a_camera_that_is_refused_late_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.sources.live._FIRST_TRY_SECONDS", 0.01)
+
+    def refuse() -> FakeCamera:
+        time.sleep(0.2)
+        raise MissingExtraError("install it")
+
+    source = LiveSource("camera:0", refuse)
+    source.start()
+    assert source.health().state == "ok"
+    while source.health().state == "ok":
+        time.sleep(0.01)
+    assert source.health().message == "install it"
+    source.close()
+
+
 def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success() -> None:
     back_off = BackOff(first_seconds=1, longest_seconds=5)
     waits = [back_off.next_seconds() for _ in range(100)]
@@ -302,6 +318,8 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         (str(tmp_path / "a.png"), "tfganomaly inspect"),
         (str(tmp_path / "no/such/folder"), "does not exist"),
         ("ftp://host/x", "rtsp, rtsps, http, https"),
+        ("ftp://user:secret@host/x", "^'ftp://host/x' begins with"),
+        ("rtsp://[x/", "begins with 'rtsp://' is none"),
     ):
         with pytest.raises(SourceError, match=word):
             open_source(specification)

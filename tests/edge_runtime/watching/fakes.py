@@ -55,6 +55,7 @@ class ListSource:
         ]
         self._ends = ends
         self.dropped = 0
+        self.given_back = 0
         self.closed = False
         self.state = ComponentHealth(SOURCE_COMPONENT, "ok")
 
@@ -73,6 +74,9 @@ class ListSource:
             return self._frames.pop(0)
         sleep(min(timeout_seconds, 0.01))
         return None
+
+    def give_back(self) -> None:
+        self.given_back += 1
 
     def health(self) -> ComponentHealth:
         return self.state

@@ -137,9 +137,23 @@ def test_an_error_that_nobody_thought_of_costs_one_frame(watch: Watch, monkeypat
     monkeypatch.setattr(AnomalyDetector, "examine", sometimes)
     assert session.run().judged == 2
     assert session.loop.statistics.failed == 1
-    (health,) = [event.health for event in sink.of("health")]
+    health, again = [event.health for event in sink.of("health")]
     assert (health.component, health.state) == ("frames", "degraded")
     assert "ZeroDivisionError: odd" in health.message
+    assert (again.component, again.state) == ("frames", "ok")
+
+
+def test_when_no_frame_can_be_judged_health_says_so_once_and_until_one_can(watch: Watch) -> None:
+    small, fits = good()[:20, :20], good()
+    session, sink = watch(ListSource([*[small] * 25, fits, *[small] * 3]), roi="10,0,30,30")
+    ended = session.run()
+    assert (ended.judged, ended.unreadable) == (1, 28)
+    failed, again = [event.health for event in sink.of("health")]
+    assert (failed.component, failed.state) == ("frames", "failed")
+    assert "None of the latest 10 frames could be judged" in failed.message
+    assert again.state == "ok"
+    # A camera says the same of each frame, so it is an event once.
+    assert [event.frame for event in sink.of("unreadable")] == ["frame 1"]
 
 
 def test_blind_frames_raise_no_alarm_and_are_said(watch: Watch) -> None:
@@ -147,6 +161,9 @@ def test_blind_frames_raise_no_alarm_and_are_said(watch: Watch) -> None:
     session, sink = watch(ListSource([good(), *black, good()]), threshold=-1.0, alarm_frames=3, alarm_window=5)
     assert session.run().judged == 7
     assert sink.of("alarm") == []
+    assert [event.is_blind for event in sink.of("judgement")] == [False, *[True] * 5, False]
+    assert [event.shows_defect for event in sink.of("judgement")] == [True, *[False] * 5, True]
+    assert session.loop.statistics.anomalous == 2
     assert [event.health.state for event in sink.of("health")] == ["failed", "ok"]
     assert "black" in sink.of("health")[0].health.message
     unchecked, unchecked_sink = watch(
@@ -176,6 +193,22 @@ def test_a_changed_scene_is_an_event_and_marks_alarms_as_doubtful(
     assert judgements[-1].scene_changed
     (alarm,) = sink.of("alarm")
     assert "the scene has changed, so this may be no defect" in alarm.reason
+
+
+def test_another_calibration_ends_a_changed_scene_with_an_event(make_artefact: Callable[..., Path]) -> None:
+    path = make_artefact(calibration=tiny_calibration(score_quantiles=(0.0,) * 100 + (1e-9,), score_max=1e-9))
+    sink, source = ListSink(), ListSource([good() for _ in range(60)], ends=False)
+    options = WatchOptions(drift_window=40, summary_seconds=0.0)
+    session = WatchSession(path, source, options, AnomalyDetector, [lambda controls: sink])
+    thread = in_background(session.run)
+    wait_for(lambda: len(sink.of("judgement")) == 60)
+    write_artefact(path, cached_flatbuffer(16, 1), tiny_metadata(16, calibration=tiny_calibration(threshold=0.33)))
+    session.loop.reload_model()
+    wait_for(lambda: len(sink.of("model")) == 1)
+    session.loop.stop("enough")
+    thread.join(10)
+    assert [event.changed for event in sink.of("scene")] == [True, False]
+    assert not session.loop.scene_changed
 
 
 def test_the_threshold_and_the_alarm_can_be_changed_from_another_thread(watch: Watch) -> None:
@@ -246,10 +279,13 @@ class Interpreter(FakeBackend):
     def __init__(self) -> None:
         super().__init__()
         self.failures = 0
+        self.refused_value = -1
         self.wait_seconds = 0.0
 
     def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
         time.sleep(self.wait_seconds)
+        if pixels.max() == self.refused_value:
+            raise BackendError("not this picture")
         if self.failures:
             self.failures -= 1
             raise BackendError("the accelerator has gone")
@@ -270,14 +306,48 @@ def test_an_interpreter_that_fails_is_loaded_anew_and_the_frame_judged(watch: Wa
     assert sink.of("judgement")[0].threshold == 0.2
 
 
-def test_a_frame_that_the_interpreter_never_takes_is_given_up(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.01)
+def test_an_accelerator_that_is_away_costs_no_frame_and_the_loop_stays_alive(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.1)
+    monkeypatch.setattr("edge_runtime.watching.frame_judge._WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("edge_runtime.watching.loop._CHORES_EVERY_SECONDS", 0.05)
     interpreter = Interpreter()
     session, sink = watch(ListSource([good(), good()]), with_interpreter(interpreter))
-    interpreter.failures = 5  # three tries of a frame, two attempts to load in between
+    told: list[str] = []
+    monkeypatch.setattr(session.loop._service, "alive", told.append)
+    interpreter.failures = 20
     ended = session.run()
-    assert (ended.judged, session.loop.statistics.failed) == (1, 1)
-    assert any(event.health.component == "frames" for event in sink.of("health"))
+    assert (ended.judged, session.loop.statistics.failed) == (2, 0)
+    assert len(told) >= 15
+    states = [(event.health.component, event.health.state) for event in sink.of("health")]
+    assert states == [("inference", "failed"), ("inference", "ok")]
+
+
+def test_a_frame_that_waits_for_the_interpreter_at_the_end_is_given_back(watch: Watch) -> None:
+    interpreter = Interpreter()
+    source = ListSource([good(), good()])
+    session, sink = watch(source, with_interpreter(interpreter))
+    interpreter.failures = 10**6
+    thread = in_background(session.run)
+    wait_for(lambda: sink.of("health"))
+    session.loop.stop("enough")
+    thread.join(10)
+    assert (session.loop.statistics.judged, session.loop.statistics.failed, source.given_back) == (0, 0, 1)
+
+
+def test_a_frame_that_a_working_interpreter_never_takes_is_given_up(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.01)
+    interpreter = Interpreter()
+    source = ListSource([np.full((30, 40), 250, np.uint8), good()])
+    session, sink = watch(source, with_interpreter(interpreter), frame_checks=False)
+    interpreter.refused_value = 250
+    ended = session.run()
+    assert (ended.judged, session.loop.statistics.failed, source.given_back) == (1, 1, 0)
+    assert any("but not this one" in event.health.message for event in sink.of("health"))
+    assert session.board.overall() == "ok"
 
 
 def test_an_inference_that_hangs_is_said_while_it_hangs(watch: Watch) -> None:
