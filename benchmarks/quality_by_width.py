@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from interleaved import figures_of_files
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
+from export.building import draw_calibration_images
 from export.images import load_export_images
 from export.lowering import LoweredGraph, lower_graph
 from export.options import ExportOptions
@@ -56,7 +58,7 @@ def _rows_of_run(
     graph = lower_graph(run.model.inference_graph())
     options = ExportOptions()
     images = load_export_images(run.config, options, None, lambda *stage: None)
-    of_peers = peer_files(peers, graph, scale_pixels(images.train[: options.calibration_images]), place / "peers")
+    of_peers = peer_files(peers, graph, scale_pixels(draw_calibration_images(images.train, options)), place / "peers")
     for name, file in of_peers.items():
         scored = score_items(_PeerScorer(name, run, graph, file.load(threads=1)), dataset.test, keep_maps=False)
         aurocs[name] = image_auroc(scored.labels, scored.scores)
@@ -93,15 +95,21 @@ class _PeerScorer:
 
 
 def _trained_run(arguments: argparse.Namespace, path: Path, width: int, latent_size: int) -> TrainedRun:
+    options = {
+        "image_size": arguments.image_size,
+        "generator_width": width,
+        "discriminator_width": width,
+        "latent_size": latent_size,
+        "epochs": arguments.epochs,
+        "max_train_images": arguments.max_train_images,
+        "seed": arguments.seed,
+    }
     if not path.exists():
-        options = {
-            "image_size": arguments.image_size,
-            "generator_width": width,
-            "discriminator_width": width,
-            "latent_size": latent_size,
-            "epochs": arguments.epochs,
-            "max_train_images": arguments.max_train_images,
-            "seed": arguments.seed,
-        }
         train(arguments.data, path, "paper", options, archive=arguments.archive)
-    return load_run(path)
+    run = load_run(path)
+    recorded = {**dataclasses.asdict(run.config.training), **dataclasses.asdict(run.config.model)}
+    other = [name for name, value in options.items() if recorded[name] != value]
+    if other or run.config.data_source != arguments.data:
+        what = f"other {', '.join(other)}" if other else f"the data {run.config.data_source}"
+        raise SystemExit(f"The run in '{path}' was trained with {what}; name another --runs-folder.")
+    return run

@@ -81,7 +81,7 @@ class EdgeTpuCheck:
     @property
     def fits_on_chip(self) -> bool:
         """Whether the parameters stay in the chip's memory instead of being sent anew for each image."""
-        return self.parameter_bytes <= ON_CHIP_BYTES
+        return fits_on_chip(self.parameter_bytes)
 
     def summary(self) -> dict[str, Any]:
         """The figures that go into an artefact's metadata."""
@@ -123,6 +123,11 @@ class EdgeTpuCheck:
         if not self.fits_on_chip:
             sentences.append(too_large_text(self.parameter_bytes))
         return sentences
+
+
+def fits_on_chip(parameter_bytes: int) -> bool:
+    """Whether so many bytes stay in the chip's memory."""
+    return parameter_bytes <= ON_CHIP_BYTES
 
 
 def too_large_text(parameter_bytes: int) -> str:

@@ -8,6 +8,7 @@ from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
 from edge_runtime.calibration import Calibration
 from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
+from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
 from edge_runtime.recalibration import ArtefactCalibration
@@ -133,6 +134,12 @@ def _tensor_line(tensor: TensorInfo) -> str:
 
 
 def _named_outputs(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> list[tuple[str, TensorInfo]]:
+    wrong = [name for name, position in metadata.outputs.items() if not 0 <= position < len(inspection.outputs)]
+    if wrong:
+        raise ArtefactError(
+            f"The metadata names the output '{wrong[0]}' at position {metadata.outputs[wrong[0]]}, but the model has "
+            f"{len(inspection.outputs)} outputs. Export it again."
+        )
     return [(name, inspection.outputs[position]) for name, position in metadata.outputs.items()]
 
 

@@ -81,7 +81,7 @@ def build_model(
         ExportError: The converter refused the graph, or left a tensor in float where all must be integer.
     """
     fine_tuning = None
-    calibration = _draw_images(images.train, options)
+    calibration = draw_calibration_images(images.train, options)
     if quantization == "float32":
         progress("convert", 0, 1)
         flatbuffer = convert_to_float32(graph)
@@ -172,7 +172,8 @@ def _usual_batch_size(graph: LoweredGraph) -> int:
     return int(np.clip(_PIXELS_A_STEP // (height * width), _FEWEST_IMAGES_A_STEP, _MOST_IMAGES_A_STEP))
 
 
-def _draw_images(pixels: np.ndarray, options: ExportOptions) -> np.ndarray:
+def draw_calibration_images(pixels: np.ndarray, options: ExportOptions) -> np.ndarray:
+    """The images from which int8 ranges are taken, drawn with the seed from uint8 (N, H, W, C)."""
     if len(pixels) <= options.calibration_images:
         return pixels
     rng = np.random.default_rng(options.seed)

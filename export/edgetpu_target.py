@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata, write_artefact
-from edge_runtime.edgetpu_check import EdgeTpuCheck, check_for_edgetpu
+from edge_runtime.edgetpu_check import EdgeTpuCheck, check_for_edgetpu, fits_on_chip, too_large_text
 from export.building import BuiltModel
 from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, compile_for_edgetpu, compiled_path
 from export.errors import ExportError
+from export.options import ExportOptions
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class EdgeTpuTarget:
         """What the compiled artefact says about it."""
         assert self.compilation is not None
         log = self.compilation.log
+        known = {} if log.off_chip_bytes is None else {"fits_on_chip": log.off_chip_bytes == 0}
         return {
             **self.summary(),
+            **known,
             "compiler": log.version,
             "mapped_by_compiler": log.num_mapped if log.is_understood else None,
             "off_chip_bytes": log.off_chip_bytes,
@@ -53,7 +56,7 @@ class EdgeTpuTarget:
         }
 
     def conclusions(self) -> list[str]:
-        """Sentences for people: the check's, then the compiler's or why there is none."""
+        """Sentences for people: the compiler's where there is one that says something, and the check's."""
         if self.compilation is None:
             return [*self.check.conclusions(), self.not_compiled]
         log = self.compilation.log
@@ -66,7 +69,7 @@ class EdgeTpuTarget:
                 f"{log.off_chip_bytes / 1e3:,.0f} kB of parameters did not fit on the chip and are sent anew for each "
                 f"image, which is slow."
             )
-        return [*self.check.conclusions(), *sentences]
+        return [*sentences, *(f"Static check: {sentence}" for sentence in self.check.conclusions())]
 
     def write_compiled(self, artefact: Path, metadata: ArtefactMetadata) -> Path | None:
         """Writes what the compiler made beside the artefact, with the metadata that the compiler drops.
@@ -88,27 +91,30 @@ class EdgeTpuTarget:
         write_artefact(path, self.compilation.flatbuffer, metadata)
         return path
 
-    def notes(self, artefact: Path) -> tuple[str, ...]:
-        """Warns of a compiled file that an earlier export left beside the artefact."""
-        path = compiled_path(artefact)
-        if self.compilation is not None or not path.exists():
-            return ()
-        return (f"'{path}' is of an earlier export and does not belong to this one.",)
+
+def refuse_too_large(parameter_bytes: int) -> None:
+    """Says that a model is too large for the chip.
+
+    Raises:
+        ExportError: Its parameters do not fit.
+    """
+    if not fits_on_chip(parameter_bytes):
+        raise ExportError(f"{too_large_text(parameter_bytes)} Export it all the same with --allow-off-chip.")
 
 
 def target_edgetpu(
-    built: BuiltModel, compiler: Path | None, setting: str, progress: Callable[[str, int, int], None]
+    built: BuiltModel, compiler: Path | None, options: ExportOptions, progress: Callable[[str, int, int], None]
 ) -> EdgeTpuTarget:
     """Checks a built model, and compiles it where there is a compiler.
 
     Args:
         built: The int8 model.
         compiler: The program, or None.
-        setting: The option that led to it, for the words.
+        options: What was asked for.
         progress: Told about the stage.
 
     Raises:
-        ExportError: Nothing of the model would run on the Edge TPU, or the compiler failed.
+        ExportError: Nothing of the model would run on the Edge TPU, it does not fit, or the compiler failed.
     """
     progress("check for the Edge TPU", 0, 1)
     check = check_for_edgetpu(built.inspection)
@@ -117,11 +123,14 @@ def target_edgetpu(
             f"Nothing of this model would run on the Edge TPU. {' '.join(check.conclusions())} Export it with "
             f"--target cpu, or build the network from operations in docs/coral.md."
         )
+    if not options.allow_off_chip:
+        refuse_too_large(check.parameter_bytes)
     progress("check for the Edge TPU", 1, 1)
     if compiler is not None:
         progress("compile for the Edge TPU", 0, 1)
         compilation = compile_for_edgetpu(built.flatbuffer, compiler)
         progress("compile for the Edge TPU", 1, 1)
         return EdgeTpuTarget(check, compilation)
-    reason = f"--edgetpu-compiler {SKIP} was given" if setting == SKIP else f"there is no {PROGRAM} on PATH"
+    was_skipped = options.edgetpu_compiler == SKIP
+    reason = f"--edgetpu-compiler {SKIP} was given" if was_skipped else f"there is no {PROGRAM} on PATH"
     return EdgeTpuTarget(check, not_compiled=f"Not compiled: {reason}.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.preprocessing import scale_pixels, unscale_pixels
+from export.disturbance import with_disturbed
 from export.errors import ExportError
 from export.options import ExportOptions
 from export.parity import ParityImages
@@ -74,15 +76,32 @@ def load_export_images(
             f"{len(held_back.pixels)} held-back good images of '{dataset.name}' can be read; at least "
             f"{FEWEST_HELD_BACK_IMAGES} are needed for the threshold. Train with a larger --validation-fraction."
         )
-    chosen = read(_draw_by_class(dataset.test, options.parity_images, rng)) if dataset.test else held_back
-    parity = ParityImages(
-        part="test" if dataset.test else "held-back good",
-        names=tuple(item.name for item in chosen.items),
-        pixels=chosen.pixels,
-        labels=np.array([item.is_anomalous for item in chosen.items], np.int64),
-    )
-    unreadable = {*train.unreadable, *held_back.unreadable, *chosen.unreadable}
+    unreadable = {*train.unreadable, *held_back.unreadable}
+    if any(item.is_anomalous for item in dataset.test):
+        chosen = read(_draw_by_class(dataset.test, options.parity_images, rng))
+        unreadable |= {*chosen.unreadable}
+        parity = ParityImages(
+            part="test",
+            names=tuple(item.name for item in chosen.items),
+            pixels=chosen.pixels,
+            labels=np.array([item.is_anomalous for item in chosen.items], np.int64),
+        )
+    else:
+        parity = _with_stand_ins(held_back, options.parity_images, options.seed)
     return ExportImages(dataset.name, train.pixels, held_back.pixels, parity, len(unreadable))
+
+
+def _with_stand_ins(held_back: LoadedImages, count: int, seed: int) -> ParityImages:
+    """Good images and disturbed copies of them: on good ones alone a file that says nothing would look right."""
+    num_good = max(1, min(len(held_back.pixels), count // 2))
+    names = [item.name for item in held_back.items[:num_good]]
+    return ParityImages(
+        part="held-back good images and disturbed copies of them",
+        names=(*names, *(f"{name}, disturbed" for name in names)),
+        pixels=unscale_pixels(with_disturbed(scale_pixels(held_back.pixels[:num_good]), seed)),
+        labels=np.repeat([0, 1], num_good),
+        has_stand_ins=True,
+    )
 
 
 def _draw(items: Sequence[ImageItem], count: int, rng: np.random.Generator) -> list[ImageItem]:

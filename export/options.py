@@ -30,6 +30,11 @@ class ExportOptions:
     edgetpu_compiler: str = option(
         "auto", "The vendor's edgetpu_compiler; auto looks for it on PATH, none exports without compiling."
     )
+    allow_off_chip: bool = option(
+        False,
+        "With --target edgetpu: export a model whose parameters do not fit on the chip, too; the rest is sent anew for "
+        "each image, which is slow.",
+    )
     calibration_images: int = option(
         256, "Good training images from which the int8 ranges are taken.", minimum=2, maximum=10_000
     )
@@ -69,6 +74,10 @@ class ExportOptions:
             raise OptionError(
                 "--target edgetpu is given with --quantization float32; the Edge TPU computes in int8 only. Use qat or "
                 "ptq."
+            )
+        if self.target != "edgetpu" and self.allow_off_chip:
+            raise OptionError(
+                f"--allow-off-chip is given with --target {self.target}; it is of use with --target edgetpu only."
             )
         if self.target != "edgetpu" and self.edgetpu_compiler != "auto":
             raise OptionError(

@@ -33,16 +33,19 @@ class ParityImages:
     """The images that run and artefacts are compared on.
 
     Attributes:
-        part: "test" or, where the data has no test part, "held-back good".
+        part: Which part of the data, in words.
         names: N names.
         pixels: uint8 (N, H, W, C) as `prepare_image` gives them.
         labels: (N,) 0 = good, 1 = anomalous.
+        has_stand_ins: Whether disturbed copies of good images stand for anomalous ones, as where the data has none to
+            test with.
     """
 
     part: str
     names: tuple[str, ...]
     pixels: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
+    has_stand_ins: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class ScoredOutputs:
         scores: float64 (N,), raw.
         verdicts: bool (N,): above the model's own threshold.
         threshold: That threshold.
-        outputs: float32 arrays by name, N first; only of the images of the output comparison.
+        outputs: float32 arrays by name, N first; of every k-th image, as many as 64 MB hold.
     """
 
     description: str
@@ -100,6 +103,7 @@ class ArtefactParity:
         verdict_flips: Images that run and file judge differently, each with its own threshold.
         verdict_flip_share: The same as a share of the images.
         output_errors: Absolute error of each output relative to the standard deviation of the run's.
+        num_outputs_compared: Of how many images, spread evenly over all.
         size_bytes: Of the flatbuffer.
         operations: Count by operation.
         tensor_types: Count by type.
@@ -117,6 +121,7 @@ class ArtefactParity:
     verdict_flips: int
     verdict_flip_share: float
     output_errors: Mapping[str, Spread]
+    num_outputs_compared: int
     size_bytes: int
     operations: Mapping[str, int]
     tensor_types: Mapping[str, int]
@@ -142,6 +147,7 @@ class ArtefactParity:
             "auroc_drop_interval": _rounded_interval(self.auroc_drop),
             "threshold": _rounded(self.threshold),
             "output_errors": {name: error.to_dict() for name, error in self.output_errors.items()},
+            "num_outputs_compared": self.num_outputs_compared,
             "size_bytes": self.size_bytes,
             "operations": dict(self.operations),
             "tensor_types": dict(self.tensor_types),
@@ -162,6 +168,7 @@ class ParityReport:
         run_scores: float64 (N,), raw.
         run_threshold: The run's own.
         run_auroc: Image AUROC of the run, or None without both classes.
+        has_stand_ins: As in `ParityImages`.
         artefacts: The exported file first, then those made for comparison.
         lowering_difference: Largest relative difference of the lowered graph's outputs.
         fine_tuning: (step, disagreement) of each check, empty without fine-tuning.
@@ -177,6 +184,7 @@ class ParityReport:
     run_scores: np.ndarray = field(repr=False)
     run_threshold: float
     run_auroc: float | None
+    has_stand_ins: bool
     artefacts: tuple[ArtefactParity, ...]
     lowering_difference: float
     fine_tuning: tuple[tuple[int, float], ...] = ()
@@ -210,6 +218,7 @@ class ParityReport:
             "data": self.data,
             "num_images": len(self.labels),
             "num_anomalous": int(self.labels.sum()),
+            "anomalous_are_disturbed_copies": self.has_stand_ins,
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
             **({"edgetpu": self.edgetpu.summary()} if self.edgetpu else {}),
@@ -222,6 +231,7 @@ class ParityReport:
             "data": self.data,
             "num_images": len(self.labels),
             "num_anomalous": int(self.labels.sum()),
+            "anomalous_are_disturbed_copies": self.has_stand_ins,
             "passed": not self.failures,
             "failures": list(self.failures),
             "run_auroc": _rounded_or_none(self.run_auroc),
@@ -248,21 +258,21 @@ class ParityReport:
 def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None = None) -> ScoredOutputs:
     """Runs a model over the images of the comparison.
 
-    The outputs themselves are kept for the first images only, as far as 64 MB hold them.
+    The outputs themselves are kept of every k-th image only, so many that 64 MB hold them.
     """
     scores: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
-    kept_numbers = 0
+    step = 0
     for start in range(0, len(images.pixels), _BATCH_SIZE):
         batch = images.pixels[start : start + _BATCH_SIZE]
         outputs = scorer.model_outputs(batch)
         scores.append(anomaly_scores(scorer.score_rule, scale_pixels(batch), outputs).astype(np.float64))
-        if kept_numbers < _KEPT_OUTPUT_NUMBERS:
-            for name in OUTPUT_NAMES:
-                values = getattr(outputs, name)
-                if values is not None:
-                    kept[name].append(values)
-                    kept_numbers += values.size
+        given = {name: values for name in OUTPUT_NAMES if (values := getattr(outputs, name)) is not None}
+        if not step:
+            numbers_per_image = sum(values[0].size for values in given.values())
+            step = max(1, -(-len(images.pixels) * numbers_per_image // _KEPT_OUTPUT_NUMBERS))
+        for name, values in given.items():
+            kept[name].append(values[-start % step :: step])
         if progress is not None:
             progress(min(start + _BATCH_SIZE, len(images.pixels)), len(images.pixels))
     all_scores = np.concatenate(scores)
@@ -316,6 +326,7 @@ def compare_with_run(
             for output, values in run.outputs.items()
             if output in artefact.outputs
         },
+        num_outputs_compared=max(map(len, run.outputs.values()), default=0),
         size_bytes=inspection.size_bytes,
         operations=inspection.operation_counts,
         tensor_types=inspection.tensor_type_counts,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,29 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from edge_runtime.atomic_files import write_text_atomically
 from edge_runtime.version import __version__
 from export.parity import ArtefactParity, ParityReport
+from export.parity_files import ParityFiles
 from tfganomaly.evaluation.metrics import AurocDifference
 
 _PLOT_SIZE_PX = 320
 _MOST_DOTS = 1500
 _MOST_FLIPS = 20
-
-
-@dataclass(frozen=True)
-class ParityFiles:
-    """Where the report of an artefact lies.
-
-    Attributes:
-        json: All figures and the score of every image.
-        html: The page.
-    """
-
-    json: Path
-    html: Path
-
-    @classmethod
-    def beside(cls, artefact: Path) -> ParityFiles:
-        """`tiles.parity.json` and `tiles.parity.html` beside `tiles.tflite`."""
-        return cls(artefact.with_suffix(".parity.json"), artefact.with_suffix(".parity.html"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,8 @@ class ScorePlot:
 
     Attributes:
         size_px: Side of the square.
-        dots: One an image, at most 1500.
+        dots: Every k-th image, at most 1500.
+        step: That k.
         run_threshold_px: Where the run's threshold stands from the left.
         artefact_threshold_px: Where the file's stands from the top.
         low: Raw score at the lower left corner.
@@ -61,6 +44,7 @@ class ScorePlot:
 
     size_px: int
     dots: tuple[Dot, ...]
+    step: int
     run_threshold_px: float
     artefact_threshold_px: float
     low: float
@@ -109,6 +93,7 @@ def render_parity_report(report: ParityReport) -> str:
         plot=plot_scores(report, report.exported),
         history=_history_line(report),
         flips=_largest_flips(report),
+        kind="disturbed" if report.has_stand_ins else "anomalous",
         version=__version__,
     )
 
@@ -129,6 +114,7 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
     return ScorePlot(
         size_px=_PLOT_SIZE_PX,
         dots=tuple(Dot(round(float(x), 1), round(float(_PLOT_SIZE_PX - y), 1), bool(label)) for x, y, label in dots),
+        step=step,
         run_threshold_px=round(float(position(report.run_threshold)), 1),
         artefact_threshold_px=round(float(_PLOT_SIZE_PX - position(artefact.threshold)), 1),
         low=float(np.exp(low)),

@@ -18,6 +18,7 @@ from edge_runtime.preprocessing import scale_pixels
 from export.edgetpu_compiler import compiled_path, find_compiler
 from export.errors import ExportError, ParityError
 from export.options import ExportOptions
+from export.parity_files import ParityFiles
 from export.result import ExportResult
 from tfganomaly.extras import require_extra
 from tfganomaly.quiet_tensorflow import import_quietly
@@ -73,6 +74,10 @@ def export_run(
     output_path = Path(output_path)
     require_extra("export")
     _check_output(output_path)
+    files = ParityFiles.beside(output_path)
+    for path in (files.json, files.html):
+        if path.is_dir():
+            raise ExportError(f"'{path}' is a folder; the parity report is written there. Move it away.")
     compiler = find_compiler(options.edgetpu_compiler) if options.target == "edgetpu" else None
     if compiler is not None:
         _check_output(compiled_path(output_path))
@@ -80,13 +85,15 @@ def export_run(
     graph, lowering_difference = _lower(run, images, options, tell)
 
     from export.building import build_model
-    from export.edgetpu_target import target_edgetpu
+    from export.edgetpu_target import refuse_too_large, target_edgetpu
     from export.gate import gate_failures
     from export.parity import ParityReport, score_images
-    from export.parity_report import ParityFiles, write_parity_report
+    from export.parity_report import write_parity_report
     from export.threshold import ThresholdTransfer
     from tfganomaly.evaluation.metrics import image_auroc
 
+    if options.target == "edgetpu" and not options.allow_off_chip:
+        refuse_too_large(graph.model.count_params())  # a byte each at least: said before the work
     scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
     transfer = ThresholdTransfer(run, images.held_back, options.seed)
     compared: list[ArtefactParity] = []
@@ -95,7 +102,7 @@ def export_run(
     for quantization in _quantizations(options):
         built = build_model(quantization, graph, images, run.score_rule, options, tell)
         if options.target == "edgetpu" and exported is None:
-            edgetpu = target_edgetpu(built, compiler, options.edgetpu_compiler, tell)
+            edgetpu = target_edgetpu(built, compiler, options, tell)
         metadata, parity = _calibrate_and_compare(built, run, scored_run, transfer, images, options, tell)
         exported = exported or (built, metadata)
         compared.append(parity)
@@ -109,22 +116,24 @@ def export_run(
         run_scores=scored_run.scores,
         run_threshold=run.threshold,
         run_auroc=image_auroc(images.parity.labels, scored_run.scores),
+        has_stand_ins=images.parity.has_stand_ins,
         artefacts=tuple(compared),
         lowering_difference=lowering_difference,
         fine_tuning=built.fine_tuning.history if built.fine_tuning else (),
         best_step=built.fine_tuning.best_step if built.fine_tuning else 0,
-        failures=gate_failures(compared[0], options),
+        failures=gate_failures(compared[0], images.parity.labels, options),
         edgetpu=edgetpu,
     )
-    files = ParityFiles.beside(output_path)
-    write_parity_report(report, files)
     if report.failures:
+        write_parity_report(report, files)
         raise ParityError(
             f"'{output_path}' was not written: {'; '.join(report.failures)}. See {files.html}.", files.html
         )
     metadata = replace(metadata, parity=report.summary())
-    written = write_artefact(output_path, built.flatbuffer, metadata)
+    # The report last: it says that the files were exported.
     compiled = edgetpu.write_compiled(output_path, metadata) if edgetpu else None
+    written = write_artefact(output_path, built.flatbuffer, metadata)
+    write_parity_report(report, files)
     return ExportResult(
         artefact=output_path,
         parity_json=files.json,
@@ -133,7 +142,7 @@ def export_run(
         metadata=written.metadata,
         size_bytes=output_path.stat().st_size,
         seconds=time.monotonic() - started,
-        notes=(*_notes(run, images, metadata), *(edgetpu.notes(output_path) if edgetpu else ())),
+        notes=_notes(run, images, metadata, output_path, compiled),
         compiled=compiled,
     )
 
@@ -254,8 +263,15 @@ def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOpt
     )
 
 
-def _notes(run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata) -> tuple[str, ...]:
+def _notes(
+    run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata, output_path: Path, compiled: Path | None
+) -> tuple[str, ...]:
     notes = []
+    if images.parity.has_stand_ins:
+        notes.append(
+            "The data has no anomalous test images, so disturbed copies of good ones stood for them: the AUROC "
+            "compares run and file, and says nothing of real defects."
+        )
     expected = run.folder.read_manifest().get("num_validation")
     if expected != len(images.held_back):
         notes.append(
@@ -264,4 +280,7 @@ def _notes(run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata) ->
         )
     if images.num_unreadable:
         notes.append(f"{images.num_unreadable} images could not be read and were left out.")
+    stale = compiled_path(output_path)
+    if compiled is None and stale.exists():
+        notes.append(f"'{stale}' is of an earlier export and does not belong to this one.")
     return (*notes, *metadata.calibration.remarks)

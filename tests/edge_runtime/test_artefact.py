@@ -25,7 +25,9 @@ from edge_runtime.artefact import (
     write_artefact,
 )
 from edge_runtime.errors import ArtefactError, MetadataError, OutputError
+from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.scoring import ScoreRule
+from edge_runtime.text_output import info_text
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_flatbuffer, tiny_metadata
 
 FLATBUFFER = tiny_flatbuffer(8)
@@ -257,3 +259,11 @@ def test_numbers_that_no_float_holds_are_refused_like_other_damage(path: Path, n
 
     with_stored(path, change)
     assert_refused(path, "damaged metadata")
+
+
+@pytest.mark.parametrize("outputs", [{"reconstruction": 9}, {"more": 99}, {"more": -5}])
+def test_info_names_an_output_that_is_not_there(path: Path, outputs: dict[str, int]) -> None:
+    with_stored(path, lambda stored: {**stored, "outputs": {**stored["outputs"], **outputs}})  # type: ignore[dict-item]
+    artefact = read_artefact(path)
+    with pytest.raises(ArtefactError, match="but the model has 3 outputs"):
+        info_text(artefact.metadata, inspect_flatbuffer(artefact.flatbuffer))

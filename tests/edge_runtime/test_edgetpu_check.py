@@ -92,7 +92,7 @@ MAPPED = [
     ("PAD", with_integers(0, 0, 1, 1, 1, 1, 0, 0), {"output": (1, 10, 10, 4), "version": 2}),
     ("AVERAGE_POOL_2D", image, {"output": (1, 4, 4, 4), "version": 2}),
     ("SQUEEZE", lambda graph: [graph.tensor(1, 1, 1, 4)], {"output": (4,)}),
-    ("RESHAPE", with_integers(1, 256), {"output": (1, 256)}),
+    ("RSQRT", image, {"version": 2}),
 ]
 
 
@@ -150,8 +150,15 @@ def test_what_the_table_forbids_runs_on_the_cpu(name: str, inputs: Any, more: di
     assert reason in given
 
 
-def test_a_resize_maps_for_some_sizes_only_and_that_is_said() -> None:
-    runs_on, reason = check_one("RESIZE_BILINEAR", with_integers(16, 16), output=(1, 16, 16, 4), version=3)
+@pytest.mark.parametrize(
+    ("name", "inputs", "more"),
+    [
+        ("RESIZE_BILINEAR", with_integers(16, 16), {"output": (1, 16, 16, 4), "version": 3}),
+        ("RESHAPE", with_integers(1, 256), {"output": (1, 256)}),
+    ],
+)
+def test_what_maps_for_some_sizes_only_is_said(name: str, inputs: Any, more: dict[str, Any]) -> None:
+    runs_on, reason = check_one(name, inputs, **more)
     assert runs_on == EDGE_TPU
     assert "the compiler decides" in reason
 

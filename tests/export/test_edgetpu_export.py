@@ -81,6 +81,7 @@ def test_the_compiled_file_carries_the_metadata_that_the_compiler_dropped(compil
     assert summary["compiler"] == "16.0.384591198"
     assert summary["mapped_by_compiler"] == 15
     assert summary["off_chip_bytes"] == 42_752
+    assert summary["fits_on_chip"] is False
 
 
 def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResult) -> None:
@@ -96,7 +97,9 @@ def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResul
     assert "More than one subgraph is not supported" in page
     assert "not an Edge TPU" in page  # what the time for one image was measured on
     text = compiled.text()
-    assert "edge tpu: 19 of 19 operations run on the Edge TPU." in text
+    lines = [line for line in text.splitlines() if line.startswith("edge tpu: ")]
+    assert lines[0].endswith("15 of 19 operations on the Edge TPU.")
+    assert lines[-1].startswith("edge tpu: Static check: 19 of 19 operations run on the Edge TPU.")
     assert f"compiled for the Edge TPU: {compiled.compiled}" in text
 
 
@@ -153,7 +156,7 @@ def test_past_the_bound_neither_file_is_written(run: Path, tmp_path: Path) -> No
     output = tmp_path / "m.tflite"
     output.write_bytes(b"an earlier artefact")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "gate_failures", lambda parity, options: ("too many verdicts flip",))
+        patch.setattr(gate, "gate_failures", lambda parity, labels, options: ("too many verdicts flip",))
         result = _export(run, output, "--edgetpu-compiler", write_stub(tmp_path))
     assert "too many verdicts flip" in _error_line(result)
     assert output.read_bytes() == b"an earlier artefact"
@@ -162,12 +165,17 @@ def test_past_the_bound_neither_file_is_written(run: Path, tmp_path: Path) -> No
     assert json.loads((tmp_path / "m.parity.json").read_text("utf-8"))["passed"] is False
 
 
-def test_a_model_too_large_for_the_chip_is_exported_with_a_warning(
+def test_a_model_too_large_for_the_chip_is_exported_on_demand_only(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edgetpu_check, "ON_CHIP_BYTES", 1000)
     options = ("--edgetpu-compiler", "none", "--max-auroc-drop", 1, "--max-verdict-flips", 1)
-    result = _export(run, tmp_path / "m.tflite", *options)
+    (tmp_path / "m.tflite").write_bytes(b"an earlier artefact")
+    line = _error_line(_export(run, tmp_path / "m.tflite", *options))
+    assert re.search(r"MB of parameters do not fit into the chip's .* --allow-off-chip", line)
+    assert (tmp_path / "m.tflite").read_bytes() == b"an earlier artefact"
+    assert not (tmp_path / "m.parity.html").exists()
+    result = _export(run, tmp_path / "m.tflite", "--allow-off-chip", *options)
     assert result.exit_code == 0, result.output
     assert re.search(r"edge tpu: .* MB of parameters do not fit into the chip's", result.stdout)
     assert read_artefact(tmp_path / "m.tflite").metadata.parity["edgetpu"]["fits_on_chip"] is False
@@ -184,7 +192,7 @@ def test_a_model_of_which_nothing_maps_is_refused(quantized: bool, message: str)
         inspection = dataclasses.replace(inspection, operations=newer)
     built = BuiltModel(content, "ptq", inspection, {})
     with pytest.raises(ExportError, match=f"Nothing of this model would run on the Edge TPU.*{message}"):
-        target_edgetpu(built, None, "auto", lambda *_: None)
+        target_edgetpu(built, None, ExportOptions(target="edgetpu"), lambda *_: None)
 
 
 def test_what_is_wrong_with_the_compiler_is_said_before_the_work(run: Path, tmp_path: Path) -> None:

@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 
 from edge_runtime.flatbuffer import FlatbufferInspection
+from export import parity as parity_module
 from export.errors import ExportError, ParityError
 from export.gate import gate_failures
+from export.images import _with_stand_ins
 from export.options import ExportOptions
 from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
-from export.parity_report import ParityFiles, render_parity_report, write_parity_report
+from export.parity_files import ParityFiles
+from export.parity_report import render_parity_report, write_parity_report
 from tests.export.made_up_scorer import MadeUpScorer
+from tfganomaly.data.items import ImageItem
+from tfganomaly.data.loading import LoadedImages
 from tfganomaly.errors import OptionError
 from tfganomaly.evaluation.metrics import AurocDifference
 
+LABELS = np.repeat([0, 1], [6, 4])
 INSPECTION = FlatbufferInspection(1234, 3, (), (), (), ())
 
 
@@ -30,11 +36,18 @@ class BrightnessModel(MadeUpScorer):
         return pixels.reshape(len(pixels), -1).mean(axis=1) / 255 * self.gain
 
 
+class ContrastModel(MadeUpScorer):
+    """Scores an image by the spread of its pixels."""
+
+    def latents(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1).std(axis=1) / 255 * self.gain
+
+
 @pytest.fixture
 def images() -> ParityImages:
     """Ten images of rising brightness, the last four anomalous."""
     pixels = np.full((10, 4, 4, 1), 1, np.uint8) * np.arange(20, 220, 20, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return ParityImages("test", tuple(f"{index}.png" for index in range(10)), pixels, (np.arange(10) >= 6).astype(int))
+    return ParityImages("test", tuple(f"{index}.png" for index in range(10)), pixels, LABELS)
 
 
 def _compare(images: ParityImages, gain: float, threshold: float = 0.3, run_threshold: float = 0.3) -> ArtefactParity:
@@ -53,6 +66,7 @@ def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> Par
         "run_scores": run.scores,
         "run_threshold": 0.3,
         "run_auroc": 1.0,
+        "has_stand_ins": images.has_stand_ins,
         "artefacts": (parity,),
         "lowering_difference": 1e-6,
         "fine_tuning": ((0, 0.01), (50, 0.004)),
@@ -95,32 +109,76 @@ def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
     parity = _compare(dataclasses.replace(images, labels=np.zeros(10, int)), gain=1.0)
     assert parity.auroc is None
     assert parity.auroc_drop is None
-    assert gate_failures(parity, ExportOptions(max_auroc_drop=0.0)) == ()
+    assert gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.0)) == ()
 
 
 def test_the_gate_names_each_bound_that_is_broken(images: ParityImages) -> None:
     # The seventh and the eighth image, with scores of 0.30 and 0.39.
     parity = dataclasses.replace(
-        _compare(images, gain=1.0, threshold=0.40), auroc=0.9, auroc_drop=AurocDifference(0.1, None)
+        _compare(images, gain=1.0, threshold=0.40), auroc=0.8, auroc_drop=AurocDifference(0.2, None)
     )
-    drop, flips = gate_failures(parity, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
-    assert "0.9000, 0.1000 below the run's" in drop
+    drop, flips = gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
+    assert "0.8000, 0.2000 below the run's" in drop
     assert "--max-auroc-drop" in drop
     assert "2 images (20.0%)" in flips
     assert "--max-verdict-flips" in flips
-    assert gate_failures(parity, ExportOptions(max_auroc_drop=1.0, max_verdict_flips=1.0)) == ()
+    assert gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=1.0, max_verdict_flips=1.0)) == ()
 
 
 def test_one_image_at_the_threshold_passes_unless_none_is_allowed(images: ParityImages) -> None:
     parity = _compare(images, gain=1.0, threshold=0.35)
-    assert gate_failures(parity, ExportOptions(max_verdict_flips=0.05)) == ()
-    (flips,) = gate_failures(parity, ExportOptions(max_verdict_flips=0.0))
+    assert gate_failures(parity, LABELS, ExportOptions(max_verdict_flips=0.05)) == ()
+    (flips,) = gate_failures(parity, LABELS, ExportOptions(max_verdict_flips=0.0))
     assert "1 images (10.0%)" in flips
+
+
+def test_three_pairs_of_few_images_pass_unless_none_is_allowed(images: ParityImages) -> None:
+    parity = dataclasses.replace(_compare(images, gain=1.0), auroc_drop=AurocDifference(3 / 24, None))
+    assert gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.02)) == ()
+    assert len(gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.0))) == 1
+    worse = dataclasses.replace(parity, auroc_drop=AurocDifference(4 / 24, None))
+    assert len(gate_failures(worse, LABELS, ExportOptions(max_auroc_drop=0.02))) == 1
+
+
+def test_a_file_that_says_nothing_fails_also_where_all_images_are_good() -> None:
+    """On good images alone hardly a verdict flips, whatever a file says; on disturbed copies its AUROC does."""
+    random = np.random.default_rng(0)
+    held_back = LoadedImages(
+        random.integers(100, 110, (20, 16, 16, 1), np.uint8),
+        tuple(ImageItem(f"{n}.png", Path(f"{n}.png")) for n in range(20)),
+    )
+    images = _with_stand_ins(held_back, count=1000, seed=0)
+    assert images.labels.tolist() == [0] * 20 + [1] * 20
+    np.testing.assert_array_equal(images.pixels[:20], held_back.pixels)
+    assert images.names[20] == "0.png, disturbed"
+    assert len(_with_stand_ins(held_back, count=10, seed=0).pixels) == 10
+    run = score_images(ContrastModel("run", 0.05), images)
+    dead = score_images(ContrastModel("dead", 0.05, gain=0.0), images)
+    parity = compare_with_run("int8 (qat)", run, 0.05, dead, images, INSPECTION, 0.5)
+    assert any("image AUROC is 0.5000" in failure for failure in gate_failures(parity, images.labels, ExportOptions()))
+    page = render_parity_report(
+        _report(images, parity, labels=images.labels, names=images.names, run_scores=run.scores)
+    )
+    assert "Disturbed copies of held-back good images stand for anomalous ones" in page
+    assert "orange: disturbed." in page
+
+
+def test_outputs_are_compared_on_images_from_the_whole_set(
+    images: ParityImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers_per_image = sum(
+        values[0].size for values in score_images(BrightnessModel("run", 0.3), images).outputs.values()
+    )
+    monkeypatch.setattr(parity_module, "_KEPT_OUTPUT_NUMBERS", 4 * numbers_per_image)
+    monkeypatch.setattr(parity_module, "_BATCH_SIZE", 4)
+    kept = score_images(BrightnessModel("run", 0.3), images).outputs["latent"]
+    np.testing.assert_allclose(kept.ravel(), np.arange(20, 220, 20)[[0, 3, 6, 9]] / 255, rtol=1e-6)
+    assert _compare(images, gain=1.1).num_outputs_compared == 4
 
 
 def test_a_better_auroc_passes_the_gate(images: ParityImages) -> None:
     parity = dataclasses.replace(_compare(images, gain=1.0), auroc_drop=AurocDifference(-0.1, None))
-    assert gate_failures(parity, ExportOptions(max_auroc_drop=0.0, max_verdict_flips=0.0)) == ()
+    assert gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.0, max_verdict_flips=0.0)) == ()
 
 
 def test_the_summary_in_the_artefact_says_nothing_about_the_machine(images: ParityImages) -> None:

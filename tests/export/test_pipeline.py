@@ -146,7 +146,7 @@ def test_past_the_bound_the_report_is_kept_and_the_earlier_artefact_stays(run: P
     from export import gate  # the gate's own arithmetic is tested in test_parity.py
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "gate_failures", lambda parity, options: ("the image AUROC is 0.1",))
+        patch.setattr(gate, "gate_failures", lambda parity, labels, options: ("the image AUROC is 0.1",))
         with pytest.raises(ParityError, match=r"was not written: the image AUROC is 0\.1") as caught:
             export_run(run, output, options)
     assert output.read_bytes() == b"an earlier artefact"
@@ -188,6 +188,12 @@ def test_what_is_not_a_finished_run_is_said(run: Path, tmp_path: Path) -> None:
     shutil.copy(run / "config.json", half)
     with pytest.raises(RunError, match="not finished"):
         export_run(half, tmp_path / "m.tflite")
+    longer = tmp_path / "longer"
+    shutil.copytree(run, longer)
+    manifest = json.loads((longer / "manifest.json").read_text())
+    (longer / "manifest.json").write_text(json.dumps({**manifest, "status": "training"}))
+    with pytest.raises(RunError, match="not finished"):
+        export_run(longer, tmp_path / "m.tflite")
 
 
 def test_a_missing_extra_is_one_line(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

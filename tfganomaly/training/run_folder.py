@@ -235,8 +235,8 @@ class RunFolder:
     def require_finished(self) -> None:
         """Raises RunError unless this is a run whose training is done."""
         self.read_config()
-        finished = (self.manifest_path, self.model_path, self.calibration_path)
-        if not all(path.is_file() for path in finished):
+        needed = (self.manifest_path, self.model_path, self.calibration_path)
+        if not all(path.is_file() for path in needed) or self.read_manifest().get("status") != "finished":
             raise RunError(
                 f"the training in '{self.path}' is not finished; go on with "
                 f"`tfganomaly train DATA --run {self.path} --resume`."

@@ -205,6 +205,8 @@ def _resumed_config(folder: RunFolder, source: str, recipe: str | None, given: M
         return config
     rule = choose_score(changed.get("score"), config.score_rule)
     config = dataclasses.replace(config, training=training, score_rule=rule)
+    # The threshold belongs to the former score or weights: until there is a new one the run is not finished.
+    folder.calibration_path.unlink(missing_ok=True)
     folder.rewrite_config(config)
     return config
 

@@ -303,3 +303,22 @@ def test_a_cache_file_instead_of_memory_gives_the_same_weights_and_is_gone_after
     assert all(np.array_equal(a, b) for a, b in zip(in_memory, from_file, strict=True))
     assert load_run(tmp_path / "run").calibration == load_run(finished[0]).calibration
     assert not list((tmp_path / "run" / "checkpoint").glob("*.pixels"))
+
+
+def test_a_change_of_the_score_that_is_stopped_leaves_no_threshold_of_the_former_score(
+    finished, good_folder, tmp_path, monkeypatch
+):
+    path, copy = finished[0], tmp_path / "copy"
+    shutil.copytree(path, copy)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_read", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(str(good_folder), copy, given_options={"score": "latent_l1"}, resume=True)
+    with pytest.raises(RunError, match="not finished"):
+        load_run(copy)
+    train(str(good_folder), copy, resume=True)
+    assert load_run(copy).calibration.threshold != load_run(path).calibration.threshold
