@@ -184,6 +184,11 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
                 f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no "
                 "discriminator and layers of its own. Leave it out, or take --recipe paper."
             )
+    if training.model == "window_ganomaly" and training.contrast_rule != "normalised":
+        raise OptionError(
+            f"--contrast-rule is {training.contrast_rule}; the recipe inspection learns from images of the same mean "
+            "and spread, and expects normalised. Leave it out, or take --recipe paper."
+        )
     if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
         raise OptionError(
             f"--image-size is {model.image_size}; the paper's model expects a power of two from "

@@ -83,3 +83,9 @@ def test_the_rules_on_offer_are_those_that_preprocessing_knows():
     offered = {field.name: field.metadata["choices"] for field in dataclasses.fields(TrainingOptions)}
     assert offered["resize_rule"] == RESIZE_RULES
     assert offered["contrast_rule"] == CONTRAST_RULES
+
+
+def test_the_inspection_recipe_wants_images_of_the_same_mean_and_spread():
+    with pytest.raises(OptionError, match="--contrast-rule is as_is"):
+        resolve_options("inspection", {"contrast_rule": "as_is"})
+    resolve_options("paper", {"contrast_rule": "as_is"})

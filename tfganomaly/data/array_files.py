@@ -12,6 +12,7 @@ import io
 import pickle
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -29,11 +30,16 @@ DAMAGE = (
     OSError,
     EOFError,
     ValueError,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     AttributeError,
     ImportError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    SystemError,
+    tokenize.TokenError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,

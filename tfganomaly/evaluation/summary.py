@@ -44,7 +44,7 @@ def summary_lines(result: EvaluationResult, report: Path | None = None) -> list[
         lines += ["", *_table(["scores side by side", "AUROC", ""], rows, left_columns=(0, 2))]
         if "feature_l2" not in result.score_aurocs:
             lines.append(
-                "feature L2 and weighted sum need the discriminator: a run has it, an exported model does not."
+                "feature L2 and weighted sum need the discriminator, which only a run of the paper's model has."
             )
         rows = [["this model", figure(result.image_auroc)]]
         rows += [[words(name), figure(baseline.auroc)] for name, baseline in result.shortcuts.items()]

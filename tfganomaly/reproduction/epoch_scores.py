@@ -81,6 +81,7 @@ class EpochScoring:
         dataset: Its test part is scored.
         rule: The score that decides.
         resize_rule: How a picture becomes square.
+        contrast_rule: Whether it is brought to the same mean and spread.
         official: Score as the authors' program: batch norm by the batch of 64, in the order of their loader, which
             shuffles MNIST and takes CIFAR-10 as it lies, good images first.
         seed: Of the official shuffle.
@@ -88,9 +89,18 @@ class EpochScoring:
     """
 
     def __init__(
-        self, dataset: InspectionDataset, rule: ScoreRule, resize_rule: str, official: bool, seed: int, path: Path
+        self,
+        dataset: InspectionDataset,
+        rule: ScoreRule,
+        *,
+        resize_rule: str,
+        contrast_rule: str,
+        official: bool,
+        seed: int,
+        path: Path,
     ) -> None:
-        self.items, self.rule, self.resize_rule, self.path = dataset.test, rule, resize_rule, path
+        self.items, self.rule, self.path = dataset.test, rule, path
+        self.resize_rule, self.contrast_rule = resize_rule, contrast_rule
         self.official, self.seed = official, seed
         self.is_shuffled = official and not dataset.source.startswith("cifar10")
         self.labels = np.array([item.is_anomalous for item in self.items], np.int64)
@@ -108,7 +118,7 @@ class EpochScoring:
 
     def _load(self, model: AnomalyModel) -> np.ndarray:
         if self._pixels is None:
-            preprocessing = Preprocessing(*model.image_shape, self.resize_rule)
+            preprocessing = Preprocessing(*model.image_shape, self.resize_rule, self.contrast_rule)
             self._pixels = load_images(self.items, preprocessing, on_error="stop").pixels
         return self._pixels
 

@@ -204,7 +204,8 @@ def _run_pair(
     scoring = EpochScoring(
         open_dataset(source, archive=archive, validation_fraction=validation_fraction, seed=seed),
         choose_score(experiment.options["score"], ScoreRule()),
-        experiment.options["resize_rule"],
+        resize_rule=experiment.options["resize_rule"],
+        contrast_rule=experiment.options["contrast_rule"],
         official=experiment.protocol == "official",
         seed=seed,
         path=path / TEST_SCORES,

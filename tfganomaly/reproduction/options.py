@@ -8,7 +8,15 @@ from edge_runtime.option_declaration import check_options, option
 
 PROTOCOLS = ("clean", "official")
 # What the experiment decides itself, or what has no meaning in it.
-NOT_OPTIONS = ("recipe", "seed", "channels", "early_stop_patience", "false_alarm_rate")
+NOT_OPTIONS = (
+    "model",
+    "recipe",
+    "score_factor",
+    "seed",
+    "channels",
+    "early_stop_patience",
+    "false_alarm_rate",
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edge_runtime.version import __version__
+from tfganomaly.data.loading import available_processors
 
 RECORDED_PACKAGES = (
     "tensorflow",
@@ -33,8 +34,16 @@ def installed_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int | None]:
-    """Processor, cores and system: on another processor a result may differ in its last bits, and so in its course."""
-    return {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()}
+    """Processor, cores, those that this process may use, and system.
+
+    On another processor, or with more or fewer cores, a result may differ in its last bits, and so in its course.
+    """
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": available_processors(),
+        "system": platform.platform(),
+    }
 
 
 def git_revision() -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.image_statistics import ImageStatistics
+from edge_runtime.scoring import ScoreRule
 from tfganomaly.data.image_checks import check_images
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
@@ -108,7 +109,7 @@ def train(
     started = time.monotonic()
     folder = RunFolder(run)
     if resume:
-        config = _resumed_config(folder, source, recipe, given_options)
+        config = _resumed_config(folder, source, recipe, given_options, archive)
         dataset = config.open_dataset()
     else:
         config, dataset = _new_config(source, recipe or DEFAULT_RECIPE, given_options, archive)
@@ -137,6 +138,11 @@ def train(
     }
     if resume:
         _check_same_data(folder, manifest)
+        recorded = folder.read_config()
+        if (config.training, config.data_archive) != (recorded.training, recorded.data_archive):
+            # The threshold belongs to the former score or weights: until there is a new one the run is not finished.
+            folder.calibration_path.unlink(missing_ok=True)
+            folder.rewrite_config(config)
     folder.write_manifest(manifest)
     observer.message(_opening_line(config, dataset, train_images, validation_images))
 
@@ -178,13 +184,28 @@ def _new_config(
     )
     if model.channels is None:
         model = dataclasses.replace(model, channels=count_channels(dataset.train))
-    rule = choose_score(training.score, USUAL_SCORE_RULES[training.model])
+    rule = _chosen_score(training.score, USUAL_SCORE_RULES[training.model], training.model)
     config = RunConfig(training, model, dataset.source, str(archive.resolve()) if archive else None, rule)
     return config, dataset
 
 
-def _resumed_config(folder: RunFolder, source: str, recipe: str | None, given: Mapping[str, Any]) -> RunConfig:
-    """The run's own configuration; of the options given again only the epochs and the deciding score may differ."""
+def _chosen_score(text: str | None, usual: ScoreRule, model: str) -> ScoreRule:
+    rule = choose_score(text, usual)
+    if rule.needs_discriminator and model == "window_ganomaly":
+        raise OptionError(
+            f"--score is {text}, which needs the discriminator, and the recipe inspection has none. Take latent_l2, "
+            "latent_l1, reconstruction_l1 or relative_latent_l2, or --recipe paper."
+        )
+    return rule
+
+
+def _resumed_config(
+    folder: RunFolder, source: str, recipe: str | None, given: Mapping[str, Any], archive: Path | None
+) -> RunConfig:
+    """The run's own configuration; of the options given again only the epochs and the deciding score may differ.
+
+    So may the place of the archive, whose contents are compared later.
+    """
     config = folder.read_config()
     recorded = {**dataclasses.asdict(config.training), **dataclasses.asdict(config.model)}
     for name, value in {**given, "recipe": recipe}.items():
@@ -200,15 +221,12 @@ def _resumed_config(folder: RunFolder, source: str, recipe: str | None, given: M
             f"data, or train into a new folder."
         )
     changed = {name: given[name] for name in ("epochs", "score") if given.get(name) is not None}
-    training = dataclasses.replace(config.training, **changed)
-    if training == config.training:
-        return config
-    rule = choose_score(changed.get("score"), config.score_rule)
-    config = dataclasses.replace(config, training=training, score_rule=rule)
-    # The threshold belongs to the former score or weights: until there is a new one the run is not finished.
-    folder.calibration_path.unlink(missing_ok=True)
-    folder.rewrite_config(config)
-    return config
+    return dataclasses.replace(
+        config,
+        training=dataclasses.replace(config.training, **changed),
+        score_rule=_chosen_score(changed.get("score"), config.score_rule, config.training.model),
+        data_archive=str(archive.resolve()) if archive else config.data_archive,
+    )
 
 
 def _with_statistics(folder: RunFolder, config: RunConfig, train_pixels: np.ndarray) -> RunConfig:

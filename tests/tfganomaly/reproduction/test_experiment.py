@@ -8,6 +8,7 @@ from PIL import Image
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
 from tfganomaly.data.arrays import COLLECTIONS
+from tfganomaly.data.loading import load_images
 from tfganomaly.errors import DataError, OptionError, RunError
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.reproduction.epoch_scores import EpochScores
@@ -80,6 +81,15 @@ def test_the_kept_run_gives_the_same_scores_again(finished, tiny_mnist):
     outputs = run.model_outputs(kept.shown)
     np.testing.assert_allclose(outputs.reconstruction, kept.reconstructions, atol=1e-5)
     assert not list(run.folder.checkpoints.glob("*.h5"))
+
+
+def test_the_test_part_is_prepared_as_the_training_s_images(tiny_mnist, tmp_path):
+    options = {**TINY, "epochs": 1, "contrast_rule": "normalised"}
+    reproduce("mnist", tmp_path / "run", ["0"], None, options, archive=tiny_mnist)
+    run = load_run(tmp_path / "run" / "class-0_seed-0")
+    kept = EpochScores.load(run.folder.path / "test_scores.npz")
+    shown = load_images(run.config.open_dataset().test[: len(kept.shown)], run.config.preprocessing).pixels
+    np.testing.assert_array_equal(kept.shown[0], shown[0])
 
 
 def test_an_interrupted_experiment_ends_with_the_same_results(finished, tiny_mnist, tmp_path):
@@ -187,8 +197,9 @@ def test_bad_input_is_said_before_anything_is_written(tiny_mnist, tmp_path):
         reproduce("mnist", folder, ["1"], archive=tmp_path / "wrong.npz")
     with pytest.raises(OptionError, match="--score"):
         reproduce("mnist", folder, ["1"], None, {"score": "guess"}, archive=tiny_mnist)
-    with pytest.raises(OptionError, match="--seed "):
-        reproduce("mnist", folder, ["1"], None, {"seed": 3}, archive=tiny_mnist)
+    for name, value in (("seed", 3), ("model", "window_ganomaly"), ("score_factor", "image_statistics")):
+        with pytest.raises(OptionError, match=f"--{name.replace('_', '-')} "):
+            reproduce("mnist", folder, ["1"], None, {name: value}, archive=tiny_mnist)
     assert not folder.exists()
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")

@@ -12,6 +12,7 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+from edge_runtime.errors import TfganomalyError
 from edge_runtime.preprocessing import prepare_image, scale_pixels
 from edge_runtime.scoring import anomaly_scores
 from tfganomaly.errors import OptionError, RunError, TrainingError
@@ -315,10 +316,27 @@ def test_a_change_of_the_score_that_is_stopped_leaves_no_threshold_of_the_former
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_read", stop)
+        patch.setattr(trainer, "import_quietly", stop)
         with pytest.raises(KeyboardInterrupt):
             train(str(good_folder), copy, given_options={"score": "latent_l1"}, resume=True)
     with pytest.raises(RunError, match="not finished"):
         load_run(copy)
     train(str(good_folder), copy, resume=True)
     assert load_run(copy).calibration.threshold != load_run(path).calibration.threshold
+
+
+@pytest.mark.parametrize("score", ["feature_l2", "weighted_sum", "latent_l2=1,feature_l2=1"])
+def test_a_score_of_the_discriminator_is_refused_where_there_is_none(good_folder, tmp_path, score):
+    with pytest.raises(OptionError, match="needs the discriminator, and the recipe inspection has none"):
+        train(str(good_folder), tmp_path / "run", "inspection", {"score": score})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_that_does_not_find_its_data_leaves_the_finished_run(finished, good_folder, tmp_path):
+    copy, moved = tmp_path / "copy", tmp_path / "photos"
+    shutil.copytree(finished[0], copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "data_source": str(moved)}))
+    with pytest.raises(TfganomalyError, match="photos"):
+        train(str(moved), copy, given_options={"score": "latent_l1"}, resume=True)
+    load_run(copy)
