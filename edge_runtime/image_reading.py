@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -28,7 +29,21 @@ or `cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)`.
 """
 
 MAX_IMAGE_PIXELS = 80_000_000
-"""Largest picture that is decoded, checked before decoding. 80 megapixels need 240 MB as RGB."""
+"""Largest picture that is decoded, checked before decoding.
+
+At its peak, decoding takes so many bytes a pixel (measured with 8 megapixels, Pillow 13):
+
+- 1 for 8-bit grey, 4 for RGB;
+- 4 for 16-bit grey, 6 for 32-bit grey and for transparent grey or palettes;
+- 8 to 9 for RGB with transparency and for a JPEG that is turned upright, 8 for CMYK;
+- 10 for a progressive JPEG, 12 for a progressive one in CMYK;
+- 16 to 22 for WebP.
+
+So 80 megapixels take 0.3 GB as RGB, 0.7 GB with transparency and up to 1.8 GB as WebP. A device that takes pictures
+from others sets a lower bound: `decode_image(..., max_pixels=...)`.
+"""
+
+_STRIP_PIXELS = 1 << 18  # as many are converted at a time, which takes a few MB however large the picture is
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG", "PngImagePlugin"),
@@ -41,6 +56,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     *((b"P%d" % kind, "PPM", "PpmImagePlugin") for kind in range(1, 7)),
 )
 _FORMATS = "PNG, JPEG, BMP, TIFF, WebP, GIF or PNM"
+_ORIENTATION_TAG = 0x0112
 _ORIENTATION_CARRIERS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
 
@@ -71,34 +87,35 @@ def read_image(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _image_from_array(source, name)
     if isinstance(source, Image.Image):
-        return _normalised(source, name)
+        return _normalised(source, name, MAX_IMAGE_PIXELS, is_ours=False)
     if isinstance(source, bytes):
         return decode_image(source, name)
     if isinstance(source, (str, os.PathLike)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow only warns of is either harmless or an error below
             with _open(Path(source), name) as image:
-                return _normalised(image, name)
+                return _normalised(image, name, MAX_IMAGE_PIXELS, is_ours=True)
     raise ImageError(
         f"{name} is a {type(source).__name__}; a path, the bytes of an image file, a Pillow image or a numpy array was "
         "expected."
     )
 
 
-def decode_image(content: bytes, name: str = "The image") -> Image.Image:
+def decode_image(content: bytes, name: str = "The image", *, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
     """Return the picture in the bytes of an image file; see `read_image`.
 
     Args:
         content: A whole file: an upload, or one that was read already.
         name: How an error text calls it, such as "Image 'a.png'".
+        max_pixels: Largest picture that is decoded, checked before decoding; at most `MAX_IMAGE_PIXELS`.
 
     Raises:
-        ImageError: As `read_image`.
+        ImageError: As `read_image`, or the picture is larger than `max_pixels`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in `read_image`
-        with _opened(io.BytesIO(content), content[:16], name) as image:
-            return _normalised(image, name)
+        with _opened(io.BytesIO(content), content[:16], name, max_pixels) as image:
+            return _normalised(image, name, max_pixels, is_ours=True)
 
 
 def image_name(source: object) -> str:
@@ -124,10 +141,10 @@ def _open(path: Path, name: str) -> Image.Image:
         raise ImageError(f"{name} cannot be opened: {error.strerror or error}.") from None
     except ValueError as error:  # a NUL character in the path
         raise ImageError(f"{name} is not a usable path: {error}.") from None
-    return _opened(path, head, name)
+    return _opened(path, head, name, MAX_IMAGE_PIXELS)
 
 
-def _opened(file: Path | io.BytesIO, head: bytes, name: str) -> Image.Image:
+def _opened(file: Path | io.BytesIO, head: bytes, name: str, max_pixels: int) -> Image.Image:
     """Open with the one Pillow plugin that fits the first bytes; nothing is decoded yet."""
     if not head:
         raise ImageError(f"{name} is empty (0 bytes). Copy or record it again.")
@@ -140,46 +157,85 @@ def _opened(file: Path | io.BytesIO, head: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(file, formats=(image_format,))
     except Image.DecompressionBombError:
-        raise ImageError(f"{name} has more pixels than the {_megapixels()} that are accepted.") from None
+        raise ImageError(f"{name} has more pixels than the {_megapixels(max_pixels)} that are accepted.") from None
     except Exception as error:  # Pillow's plugins raise a dozen kinds for a damaged header
         raise _damaged(name, error) from error
     return image
 
 
-def _normalised(image: Image.Image, name: str) -> Image.Image:
-    if image.width * image.height > MAX_IMAGE_PIXELS:
-        raise ImageError(f"{name} has {image.width} x {image.height} pixels; at most {_megapixels()} are accepted.")
+def _normalised(image: Image.Image, name: str, max_pixels: int, *, is_ours: bool) -> Image.Image:
+    """Return the picture as `read_image` does; what is ours, not the caller's, is turned upright in its own memory."""
+    if 0 in image.size:
+        raise ImageError(f"{name} has {image.width} x {image.height} pixels; at least one was expected.")
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{name} has {image.width} x {image.height} pixels; at most {_megapixels(max_pixels)} are accepted."
+        )
     try:
         image.load()
         if hasattr(image, "tag_v2") or any(key in image.info for key in _ORIENTATION_CARRIERS):
-            from PIL import ImageOps
-
-            image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I") or image.mode == "F":
-            values = np.asarray(image)
-        else:
+            image = _upright(image, is_ours)
+        if not (image.mode.startswith("I") or image.mode == "F"):
             return _to_grey_or_rgb(image)
+        lowest, highest = _extremes(image)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error and more
         raise _damaged(name, error) from error
     if image.mode == "F":
-        return _image_from_array(values, name)
-    lowest, highest = int(values.min(initial=0)), int(values.max(initial=0))
-    if lowest < 0 or highest > 65535:
+        _check_unit_range(lowest, highest, name)
+    elif lowest < 0 or highest > 65535:
         raise ImageError(
-            f"{name} has grey values from {lowest} to {highest}; 16 bits (0 to 65535) were expected. Save "
+            f"{name} has grey values from {lowest:.0f} to {highest:.0f}; 16 bits (0 to 65535) were expected. Save "
             "it as 8 or 16 bit."
         )
-    return _image_from_array(values.astype(np.uint16), name)
+    return _deep_to_grey(image)
+
+
+def _upright(image: Image.Image, is_ours: bool) -> Image.Image:
+    if image.getexif().get(_ORIENTATION_TAG, 1) == 1:
+        return image
+    from PIL import ImageOps
+
+    if not is_ours:
+        return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
-    if image.has_transparency_data:
-        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("L" if image.mode in ("L", "LA", "La") else "RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    if not image.has_transparency_data:
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    flat = Image.new("L" if image.mode in ("L", "LA", "La") else "RGB", image.size)
+    for top, strip in _strips(image):
+        opaque = Image.new("RGBA", strip.size, (0, 0, 0, 255))
+        opaque.alpha_composite(strip.convert("RGBA"))
+        flat.paste(opaque.convert(flat.mode), (0, top))
+    return flat
+
+
+def _deep_to_grey(image: Image.Image) -> Image.Image:
+    """Return a picture of mode "F" within [0, 1], or "I" or "I;16" within 0 .. 65535, as grey."""
+    grey = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        values = np.asarray(strip)
+        pixels = _unit_to_uint8(values) if image.mode == "F" else _uint16_to_uint8(values)
+        grey.paste(Image.fromarray(pixels), (0, top))
+    return grey
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """Return the smallest and the largest value of a picture of one channel; NaN if one of them is NaN."""
+    values = (np.asarray(strip) for _, strip in _strips(image))
+    extremes = np.array([(part.min(), part.max()) for part in values])
+    return float(extremes[:, 0].min()), float(extremes[:, 1].max())
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the picture from top to bottom in copies of some rows each, with the row at which each begins."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _image_from_array(array: np.ndarray, name: str) -> Image.Image:
@@ -203,16 +259,27 @@ def _array_to_uint8(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return _uint16_to_uint8(array)
     if array.dtype.kind == "f":
-        lowest, highest = float(array.min()), float(array.max())
-        if not (lowest >= 0.0 and highest <= 1.0):  # written so that NaN is refused too
-            raise ImageError(
-                f"{name} is a float array with values from {lowest:g} to {highest:g}; [0, 1] was expected. "
-                "Scale it, or pass uint8."
-            )
-        return np.rint(array.astype(np.float32) * np.float32(255)).astype(np.uint8)
+        _check_unit_range(float(array.min()), float(array.max()), name)
+        return _unit_to_uint8(array)
     raise ImageError(f"{name} is an array of {array.dtype}; uint8, uint16, bool or float in [0, 1] was expected.")
+
+
+def _check_unit_range(lowest: float, highest: float, name: str) -> None:
+    if not (lowest >= 0.0 and highest <= 1.0):  # written so that NaN is refused too
+        raise ImageError(
+            f"{name} is a float array with values from {lowest:g} to {highest:g}; [0, 1] was expected. "
+            "Scale it, or pass uint8."
+        )
+
+
+def _uint16_to_uint8(values: np.ndarray) -> np.ndarray:
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _unit_to_uint8(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.astype(np.float32) * np.float32(255)).astype(np.uint8)
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
@@ -220,5 +287,5 @@ def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name} is damaged or cut short and cannot be read: {reason}. Copy or record it again.")
 
 
-def _megapixels() -> str:
-    return f"{MAX_IMAGE_PIXELS // 1_000_000} megapixels"
+def _megapixels(max_pixels: int) -> str:
+    return f"{max_pixels / 1_000_000:g} megapixels"

@@ -8,17 +8,16 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs
 
 from edge_runtime.errors import ImageError, TfganomalyError
-from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.serving.access import AccessRule
 from edge_runtime.serving.live_view import LiveView, jpeg
 from edge_runtime.serving.metrics import CONTENT_TYPE, Metrics
+from edge_runtime.serving.response import Response, error_response, json_response, too_large_text
 from edge_runtime.serving.upload_judge import UploadJudge
 from edge_runtime.serving.uploads import uploaded_image
 from edge_runtime.version import __version__
@@ -27,12 +26,6 @@ from edge_runtime.watching.session import WatchSession
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 _LARGEST_JSON_BODY_BYTES = 10_000
 _LONGEST_WAIT_SECONDS = 1.0
-_HEADERS = [
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-]
 
 
 class RequestRefused(Exception):
@@ -76,18 +69,8 @@ class Request:
         """
         body: bytes = self.environ["wsgi.input"].read(largest_bytes + 1)
         if len(body) > largest_bytes:
-            raise RequestRefused(413, f"The body is larger than {largest_bytes} bytes.")
+            raise RequestRefused(413, too_large_text(largest_bytes))
         return body
-
-
-@dataclass(frozen=True)
-class Response:
-    """What is answered."""
-
-    status: int
-    content_type: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Application:
@@ -130,15 +113,13 @@ class Application:
         try:
             response = self._respond(request)
         except RequestRefused as error:
-            response = _json(error.status, {"error": str(error)})
+            response = error_response(error.status, str(error))
         except ImageError as error:
             self._refused_uploads += 1
-            response = _json(422, {"error": str(error)})
+            response = error_response(422, str(error))
         except TfganomalyError as error:
-            response = _json(503, {"error": str(error)})
-        headers = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        phrase = HTTPStatus(response.status).phrase
-        start_response(f"{response.status} {phrase}", [*headers, *_HEADERS, *response.headers])
+            response = error_response(503, str(error))
+        start_response(response.status_line, response.all_headers)
         return [b"" if request.method == "HEAD" else response.body]
 
     def _respond(self, request: Request) -> Response:
@@ -168,7 +149,7 @@ class Application:
 
     def _tell_health(self, request: Request) -> Response:
         overall = self._session.board.overall()
-        return _json(503 if overall == "failed" else 200, self._status())
+        return json_response(503 if overall == "failed" else 200, self._status())
 
     def _tell_metrics(self, request: Request) -> Response:
         return Response(200, CONTENT_TYPE, self._metrics.text())
@@ -179,26 +160,25 @@ class Application:
             raise RequestRefused(400, f"after is '{after}'; a frame number was expected.")
         calibration = self._session.model.current.detector.calibration
         good = {"score_min": calibration.score_min, "score_max": calibration.score_max}
-        return _json(200, {**self._status(), "good_scores": good, **self._live.state(int(after))})
+        return json_response(200, {**self._status(), "good_scores": good, **self._live.state(int(after))})
 
     def _inspect(self, request: Request) -> Response:
         content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
         with_heatmap = request.query.get("heatmap", ["0"])[0] not in ("0", "false", "no")
-        picture, examination, detector = self._judge.judge(content, name)
+        judged = self._judge.judge(content, name, with_heatmap=with_heatmap)
         self._judged_uploads += 1
-        detection = examination.detection
+        detection = judged.detection
         verdict: dict[str, Any] = {
             "score": detection.score,
             "normalised_score": detection.normalised_score,
             "threshold": detection.threshold,
             "is_anomaly": detection.is_anomaly,
             "latency_ms": round(detection.timings.total_ms, 3),
-            "model_sha256": self._session.loop.model_sha256,
+            "model_sha256": judged.model_sha256,
         }
-        if with_heatmap:
-            overlay = heatmap_overlay(picture, examination.anomaly_map(), detector.preprocessing, detector.calibration)
-            verdict["heatmap_jpeg_base64"] = base64.b64encode(jpeg(overlay, quality=90)).decode("ascii")
-        return _json(200, verdict)
+        if judged.heatmap is not None:
+            verdict["heatmap_jpeg_base64"] = base64.b64encode(jpeg(judged.heatmap, quality=90)).decode("ascii")
+        return json_response(200, verdict)
 
     def _set_threshold(self, request: Request) -> Response:
         try:
@@ -210,13 +190,13 @@ class Application:
         previous = self._session.loop.threshold
         self._session.loop.set_threshold(float(threshold), "http")
         self._wait_until(lambda: self._session.loop.threshold == threshold)
-        return _json(200, {"threshold": float(threshold), "previous": previous})
+        return json_response(200, {"threshold": float(threshold), "previous": previous})
 
     def _clear_alarm(self, request: Request) -> Response:
         was = self._session.loop.alarm
         self._session.loop.clear_alarm("http")
         self._wait_until(lambda: self._session.loop.alarm == "off")
-        return _json(200, {"alarm": "off", "previous": was})
+        return json_response(200, {"alarm": "off", "previous": was})
 
     @staticmethod
     def _wait_until(is_done: Callable[[], bool]) -> None:
@@ -247,12 +227,6 @@ class Application:
             "uptime_seconds": round(monotonic() - self._started_seconds, 1),
             "version": __version__,
         }
-
-
-def _json(status: int, values: dict[str, Any]) -> Response:
-    body = json.dumps(values, allow_nan=False).encode("utf-8") + b"\n"
-    headers = (("WWW-Authenticate", "Bearer"),) if status == 401 else ()
-    return Response(status, "application/json", body, headers)
 
 
 def _rounded(value: float | None) -> float | None:

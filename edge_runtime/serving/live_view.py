@@ -43,7 +43,7 @@ class ShownFrame:
             "time": iso_milliseconds(self.judgement.time),
             "score": self.judgement.score,
             "normalised_score": self.judgement.normalised_score,
-            "is_anomaly": self.judgement.is_anomaly,
+            "verdict": self.judgement.verdict,
             "picture": _data_url(self.picture),
             "heatmap": _data_url(self.heatmap),
         }
@@ -120,7 +120,7 @@ class LiveView:
             messages = list(self._messages)
         return {
             "scores": [
-                [entry.sequence, iso_milliseconds(entry.time), entry.score, entry.threshold, entry.is_anomaly]
+                [entry.sequence, iso_milliseconds(entry.time), entry.score, entry.threshold, entry.shows_defect]
                 for entry in scores
             ],
             "frames": [shown[number].to_dict() for number in sorted(shown) if number > after_number],
@@ -138,7 +138,7 @@ class LiveView:
         since_seconds = now_seconds - self._drawn_seconds
         is_watched = now_seconds - self._asked_seconds < _WATCHED_SECONDS
         wanted = (is_watched and since_seconds >= _FRAME_EVERY_SECONDS) or (
-            judgement.is_anomaly and since_seconds >= _ANOMALY_EVERY_SECONDS
+            judgement.shows_defect and since_seconds >= _ANOMALY_EVERY_SECONDS
         )
         if evidence is not None and wanted:
             with self._lock:
@@ -152,7 +152,7 @@ class LiveView:
         with self._lock:
             self._numbers += 1
             frame = ShownFrame(self._numbers, judgement, picture_file, heatmap_file)
-            (self._anomalous if judgement.is_anomaly else self._frames).append(frame)
+            (self._anomalous if judgement.shows_defect else self._frames).append(frame)
 
 
 def jpeg(picture: Image.Image, quality: int = 80) -> bytes:

@@ -22,6 +22,13 @@ class ServeOptions:
         value_type=str,
     )
     max_upload_mb: float = option(20.0, "Largest upload that is accepted.", minimum=0.001, maximum=500)
+    max_upload_megapixels: float = option(
+        20.0,
+        "Largest picture that is accepted: a small file can hold a large one. A megapixel needs up to 12 MB of memory "
+        "while it is read, and as WebP 22 MB.",
+        minimum=1,
+        maximum=80,
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -6,26 +6,33 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 from edge_runtime.errors import ServeError
 from edge_runtime.extras import needs_extra
+from edge_runtime.serving.access import AccessRule
+from edge_runtime.serving.response import error_response, too_large_text
 
 _THREADS = 4
 _CONNECTIONS = 40
 _IDLE_SECONDS = 30
 _JOIN_SECONDS = 5.0
 _FORM_BYTES = 64 * 1024  # what a form adds around its file
+_LINGER_SECONDS = 2.0
 
 
 class HttpServer:
     """A server in threads of its own, bounded in all that a client can make it spend.
 
     One thread moves the bytes of all connections, so that slow clients hold none of the threads that answer. A request
-    is answered when it is complete; one that announces more than allowed is refused before it is read.
+    is answered when it is complete; one that announces more than allowed is refused before it is read, and the body of
+    one that the access rule refuses is never read.
 
     Args:
-        application: The WSGI application.
+        application: The WSGI application. It refuses itself what the access rule refuses; it is asked without the body.
+        access: Who may send a body.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         max_body_bytes: Largest body of a request.
@@ -35,7 +42,9 @@ class HttpServer:
         MissingExtraError: waitress is not installed.
     """
 
-    def __init__(self, application: Callable[..., Any], host: str, port: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, application: Callable[..., Any], access: AccessRule, host: str, port: int, max_body_bytes: int
+    ) -> None:
         with needs_extra("serve", "waitress"):
             import waitress
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
@@ -55,6 +64,7 @@ class HttpServer:
             ident=None,
             expose_tracebacks=False,
         )
+        self._server.channel_class = _channel_class(access, max_body_bytes)
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
     def start(self) -> None:
@@ -73,6 +83,84 @@ class HttpServer:
     def _close_connections(self) -> None:
         for connection in list(self._server._map.values()):
             connection.close()
+
+
+def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
+    """Return what waitress is to make of a connection.
+
+    It differs from waitress's own in three ways. The body of a request that is refused is not read. Errors are JSON.
+    And an answer also reaches a client that goes on sending what nobody reads.
+    """
+    from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser
+    from waitress.task import ErrorTask
+
+    class Parser(HTTPRequestParser):
+        body_rcv: Any = None
+        is_body_unread = False
+
+        def parse_header(self, header_plus: bytes) -> None:
+            super().parse_header(header_plus)
+            authorization, host = self.headers.get("AUTHORIZATION", ""), self.headers.get("HOST", "")
+            if self.body_rcv is None or access.refusal(authorization, host) is None:
+                return
+            self.close()
+            self.body_rcv, self.content_length = None, 0
+            self.headers.pop("CONTENT_LENGTH", None)
+            self.headers["CONNECTION"] = "close"  # what comes next is no request
+            self.expect_continue = False
+            self.is_body_unread = True
+
+        def received(self, data: bytes) -> int:
+            consumed: int = super().received(data)
+            if self.error is not None:
+                self.expect_continue = False  # waitress would say "continue" before it refuses
+                self.is_body_unread = True
+            return consumed
+
+    class JsonErrorTask(ErrorTask):
+        def execute(self) -> None:
+            error = self.request.error
+            is_too_large = error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            reason = too_large_text(max_body_bytes) if is_too_large else f"{error.reason}: {error.body}"
+            response = error_response(error.code, reason)
+            self.status = response.status_line
+            self.response_headers.extend(response.all_headers)
+            self.set_close_on_finish()
+            self.write(response.body)
+
+    class Channel(HTTPChannel):
+        parser_class = Parser
+        error_task_class = JsonErrorTask
+        _is_body_unread = False
+        _closes_at_seconds: float | None = None  # set once the answer is out and what still comes is thrown away
+
+        def service(self) -> None:
+            self._is_body_unread = self.requests[0].is_body_unread
+            super().service()
+
+        def handle_close(self) -> None:
+            if self._is_body_unread and self._closes_at_seconds is None:
+                # With bytes unread, closing would be a reset, which can overtake the answer.
+                self._closes_at_seconds = monotonic() + _LINGER_SECONDS
+                self.will_close = False
+                try:
+                    self.socket.shutdown(socket.SHUT_WR)
+                    return
+                except OSError:
+                    pass  # the client has gone
+            super().handle_close()
+
+        def readable(self) -> bool:
+            if self._closes_at_seconds is None:
+                return bool(super().readable())
+            self.will_close = monotonic() >= self._closes_at_seconds
+            return True
+
+        def received(self, data: bytes) -> bool:
+            return self._closes_at_seconds is None and bool(super().received(data))
+
+    return Channel
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:

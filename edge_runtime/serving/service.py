@@ -49,12 +49,13 @@ class Service:
     """A watch with an HTTP service around it.
 
     Args:
-        session: The watch; not running yet.
+        session: The watch; not running yet. From now on its model slot loads the detector for uploads too.
         options: Where to listen, what to accept.
         load_detector: Makes the detector for uploads.
 
     Raises:
         ServeError, SinkError: The options cannot work: a token is missing, or the port is taken.
+        ArtefactError, BackendError: The model cannot be loaded a second time.
         MissingExtraError: The extra `serve` is not installed.
 
     Attributes:
@@ -63,15 +64,14 @@ class Service:
 
     def __init__(self, session: WatchSession, options: ServeOptions, load_detector: DetectorLoader) -> None:
         access = AccessRule(options.host, find_token(options.token_file))
-        loop = session.loop
         # Loading a model points standard error elsewhere for a moment, so it is done before there are threads.
-        judge = UploadJudge(session.model.path, load_detector, lambda: loop.model_sha256, lambda: loop.threshold)
+        judge = UploadJudge(session.model, load_detector, round(options.max_upload_megapixels * 1e6))
         live = LiveView()
         session.hub.add(live)
         max_upload_bytes = round(options.max_upload_mb * 1e6)
         application = Application(session, live, judge, access, max_upload_bytes)
         self.session = session
-        self.server = HttpServer(application, options.host, options.port, max_upload_bytes)
+        self.server = HttpServer(application, access, options.host, options.port, max_upload_bytes)
 
     def run(self) -> WatchEnded:
         """Serve and watch until somebody says stop or the source ends."""

@@ -1,64 +1,108 @@
-"""Judges uploads with a detector of its own, one at a time, by the model and the threshold of the watch."""
+"""Judges uploads with a detector of their own, one at a time, by the model and the threshold of the watch."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from PIL import Image
 
-from edge_runtime.detector import AnomalyDetector, Examination
+from edge_runtime.detection import Detection
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.errors import ArtefactError
+from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.image_reading import decode_image
-from edge_runtime.watching.model_slot import DetectorLoader
+from edge_runtime.serving.freed_memory import give_back_freed_memory
+from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot
+
+
+@dataclass(frozen=True)
+class JudgedUpload:
+    """What is said of an upload.
+
+    Attributes:
+        detection: Score and verdict, without the map.
+        model_sha256: Of the artefact that judged it, the first 12 hexadecimal digits.
+        heatmap: The picture with its anomaly map, RGB; None when it was not asked for.
+    """
+
+    detection: Detection
+    model_sha256: str
+    heatmap: Image.Image | None
 
 
 class UploadJudge:
     """Judges images that were sent; safe in any thread.
 
+    A detector belongs to one thread, so uploads need a second one of the same model. It is loaded in the same step as
+    the watch's own: which file lies at the path when an upload comes does not count.
+
     Args:
-        model: The artefact.
-        load_detector: Makes a detector of it.
-        model_sha256: Gives the checksum of what the watch judges with now; when it changes the artefact is read again.
-        threshold: Gives the threshold of the watch.
+        slot: The model of the watch, which is not running yet. From now on the slot loads both detectors.
+        load_detector: Makes the detector for uploads.
+        max_pixels: Largest picture that is judged.
+
+    Raises:
+        ArtefactError: The artefact cannot be used, or is not the one that the watch has loaded.
+        BackendError: No interpreter is installed, or it cannot load the model.
     """
 
-    def __init__(
-        self,
-        model: Path,
-        load_detector: DetectorLoader,
-        model_sha256: Callable[[], str],
-        threshold: Callable[[], float],
-    ) -> None:
-        self._model = model
-        self._load_detector = load_detector
-        self._model_sha256 = model_sha256
-        self._threshold = threshold
-        self._loaded_sha256 = model_sha256()
-        self._detector = load_detector(model)
-        # One lock for decoding too: of large pictures only one at a time is in memory.
+    def __init__(self, slot: ModelSlot, load_detector: DetectorLoader, max_pixels: int) -> None:
+        self._slot = slot
+        self._load_watching = slot.load
+        self._load_judging = load_detector
+        self._max_pixels = max_pixels
+        # By the watch's detector. What the slot refuses or replaces goes away with its counterpart.
+        self._judging: WeakKeyDictionary[AnomalyDetector, AnomalyDetector] = WeakKeyDictionary()
+        self._judging[slot.current.detector] = load_detector(slot.path)
+        if not _holds(slot.path, slot.current.sha256):
+            raise ArtefactError(f"Artefact '{slot.path}' changed while it was read. Move it into place in one step.")
+        slot.load = self._load_both
+        # One lock for decoding and drawing too: of large pictures only one at a time is in memory.
         self._lock = threading.Lock()
 
-    def judge(self, content: bytes, name: str) -> tuple[Image.Image, Examination, AnomalyDetector]:
-        """Return the picture, what came out, and what judged it.
+    def judge(self, content: bytes, name: str, *, with_heatmap: bool) -> JudgedUpload:
+        """Return what the watch's model says of a picture.
 
         Args:
             content: The bytes of an image file.
             name: How errors call it.
+            with_heatmap: Whether to draw the anomaly map.
 
         Raises:
-            ImageError: It is no image, or larger than `MAX_IMAGE_PIXELS`.
-            BackendError, ArtefactError: The model failed.
+            ImageError: It is no image, or larger than is judged.
+            BackendError: The model failed.
         """
         with self._lock:
-            picture = decode_image(content, name)
-            detector = self._current()
-            detector.threshold = self._threshold()
-            return picture, detector.examine(picture), detector
+            try:
+                return self._judged(content, name, with_heatmap)
+            finally:
+                give_back_freed_memory()
 
-    def _current(self) -> AnomalyDetector:
-        wanted = self._model_sha256()
-        if wanted != self._loaded_sha256:
-            self._detector = self._load_detector(self._model)
-            self._loaded_sha256 = wanted
-        return self._detector
+    def _judged(self, content: bytes, name: str, with_heatmap: bool) -> JudgedUpload:
+        picture = decode_image(content, name, max_pixels=self._max_pixels)
+        watching = self._slot.current
+        detector = self._judging[watching.detector]
+        detector.threshold = watching.detector.threshold
+        examination = detector.examine(picture)
+        heatmap = None
+        if with_heatmap:
+            anomaly_map = examination.anomaly_map()
+            heatmap = heatmap_overlay(picture, anomaly_map, detector.preprocessing, detector.calibration)
+        return JudgedUpload(examination.detection, watching.sha256, heatmap)
+
+    def _load_both(self, path: Path) -> AnomalyDetector:
+        """Return a detector for the watch, having loaded its counterpart; the slot sees to it that the file stays."""
+        watching = self._load_watching(path)
+        self._judging[watching] = self._load_judging(path)
+        return watching
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest().startswith(sha256)
+    except OSError:
+        return False

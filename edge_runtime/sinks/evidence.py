@@ -155,8 +155,7 @@ class EvidenceSink:
     def _save(self, judgement: Judgement, evidence: Evidence) -> None:
         self._folder.prepare()
         time = judgement.time.strftime("%Y%m%dT%H%M%S.") + f"{judgement.time.microsecond // 1000:03d}Z"
-        kind = "blind" if judgement.is_blind else "anomalous" if judgement.is_anomaly else "good"
-        stem = f"{time}_{judgement.sequence:06d}_{kind}"
+        stem = f"{time}_{judgement.sequence:06d}_{judgement.verdict}"
         document = json.dumps(judgement.to_dict(), ensure_ascii=False, indent=1) + "\n"
         self._write(f"{stem}.jpg", lambda path: evidence.frame.save(path, quality=_JPEG_QUALITY))
         self._write(f"{stem}.json", lambda path: path.write_text(document, encoding="utf-8", errors="replace"))

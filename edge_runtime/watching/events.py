@@ -85,6 +85,11 @@ class Judgement(Event):
         """Whether the frame is anomalous and the camera saw something."""
         return self.is_anomaly and not self.is_blind
 
+    @property
+    def verdict(self) -> Literal["anomalous", "blind", "good"]:
+        """The judgement in a word."""
+        return "blind" if self.is_blind else "anomalous" if self.is_anomaly else "good"
+
     def _fields(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
+from edge_runtime import image_reading
 from edge_runtime.errors import ImageError
 from edge_runtime.image_reading import MAX_IMAGE_PIXELS, decode_image, read_image
 
@@ -89,6 +92,22 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(image), np.rot90(SLOPE, -1))
     opened = Image.open(path)
     np.testing.assert_array_equal(np.asarray(read_image(opened)), np.rot90(SLOPE, -1))
+    np.testing.assert_array_equal(np.asarray(opened), SLOPE)  # the caller's image stays as it is
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_applied_once(image_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    try:
+        content = encoded(Image.fromarray(COLOURS), image_format, exif=exif)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow has no {image_format}")
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+    image = read_image(content)
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(read_image(image)), np.asarray(expected))
 
 
 def test_sixteen_bits_keep_their_full_range(tmp_path: Path) -> None:
@@ -185,6 +204,104 @@ def test_arrays_of_other_kinds_are_refused_with_what_came(array: np.ndarray, wor
     assert_refused(array, *words)
 
 
+def images_to_convert() -> dict[str, Image.Image]:
+    """Pictures of 61 x 97 pixels in every mode that is converted strip by strip."""
+    random = np.random.default_rng(5)
+    rgba = Image.fromarray(random.integers(0, 256, (97, 61, 4), np.uint8))
+    grey, alpha = rgba.getchannel(0), rgba.getchannel(3)
+    values = random.integers(0, 65_536, (97, 61))
+    images = {
+        "RGBA": rgba,
+        "RGBa": rgba.convert("RGBa"),
+        "LA": Image.merge("LA", (grey, alpha)),
+        "PA": rgba.convert("PA"),
+        "L with a transparent grey": grey.copy(),
+        "RGB with a transparent colour": rgba.convert("RGB"),
+        "1 with a transparent value": grey.convert("1"),
+        "P with a transparent colour": rgba.convert("RGB").quantize(16),
+        "P with transparent colours": rgba.convert("RGB").quantize(16),
+        "I;16": Image.fromarray(values.astype(np.uint16)),
+        "I;16B": Image.fromarray(values.astype(">u2")),
+        "I": Image.fromarray(values.astype(np.int32)),
+        "F": Image.fromarray(random.random((97, 61), np.float32)),
+    }
+    images["L with a transparent grey"].info["transparency"] = grey.getpixel((0, 0))
+    images["RGB with a transparent colour"].info["transparency"] = rgba.getpixel((0, 0))[:3]
+    images["1 with a transparent value"].info["transparency"] = 255
+    images["P with a transparent colour"].info["transparency"] = 3
+    images["P with transparent colours"].info["transparency"] = bytes(range(0, 256, 16))
+    return images
+
+
+def converted_at_once(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        return Image.fromarray(np.rint(np.asarray(image) * np.float32(255)).astype(np.uint8))
+    if image.mode.startswith("I"):
+        return Image.fromarray(((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8))
+    opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    opaque.alpha_composite(image.convert("RGBA"))
+    return opaque.convert("L" if image.mode in ("L", "LA") else "RGB")
+
+
+@pytest.mark.parametrize("kind", sorted(images_to_convert()))
+@pytest.mark.parametrize("strip_pixels", [1, 1000, 1 << 18])
+def test_strips_give_the_pixels_of_the_whole(kind: str, strip_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_reading, "_STRIP_PIXELS", strip_pixels)
+    image = images_to_convert()[kind]
+    expected = converted_at_once(image.copy())
+    before = image.tobytes()
+    read = read_image(image)
+    assert (read.mode, read.size) == (expected.mode, expected.size)
+    assert read.tobytes() == expected.tobytes()
+    assert image.tobytes() == before
+
+
+def test_the_range_is_that_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_reading, "_STRIP_PIXELS", 1)
+    values = np.array([[500, 300], [65_536, 400], [-1, 7]])
+    assert_refused(Image.fromarray(values.astype(np.int32)), "from -1 to 65536", "16 bits")
+    assert_refused(Image.fromarray(values.astype(np.float32)), "from -1 to 65536", "[0, 1]")
+    assert_refused(Image.fromarray(np.array([[0.5], [np.nan], [0.5]], np.float32)), "nan", "[0, 1]")
+
+
+def test_premultiplied_grey_which_pillow_does_not_convert_is_refused() -> None:
+    image = Image.merge("LA", (Image.fromarray(SLOPE), Image.fromarray(SLOPE))).convert("La")
+    assert_refused(image, "cannot be read")
+
+
+DECODE_WITHIN = """
+import resource, sys
+from edge_runtime.image_reading import decode_image
+
+name, most_bytes = sys.argv[1], int(sys.argv[2])
+with open(name, "rb") as file:
+    content = file.read()
+decode_image(open(sys.argv[3], "rb").read())  # what is imported for the first picture of its kind
+with open("/proc/self/statm") as file:
+    now_bytes = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now_bytes + most_bytes,) * 2)
+print(decode_image(content).size)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells how much memory a process has")
+@pytest.mark.parametrize(
+    ("kind", "bytes_per_pixel"), [("RGBA", 10), ("LA", 8), ("P with transparent colours", 8), ("I;16", 6), ("I", 8)]
+)
+def test_a_large_picture_is_converted_in_little_memory(tmp_path: Path, kind: str, bytes_per_pixel: int) -> None:
+    image = images_to_convert()[kind]
+    suffix = ".tif" if kind == "I" else ".png"
+    small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
+    image.save(small)
+    image.resize((4000, 2000), Image.Resampling.NEAREST).save(large)
+    most_bytes = 4000 * 2000 * bytes_per_pixel  # without strips 13 to 22 a pixel are needed
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE_WITHIN, str(large), str(most_bytes), str(small)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.strip() == "(4000, 2000)", done.stderr
+
+
 def test_things_that_are_no_images_are_refused() -> None:
     assert_refused(None, "NoneType", "numpy array was expected")
     assert_refused(bytearray(b"bytes"), "bytearray")
@@ -202,6 +319,15 @@ def test_bytes_that_are_no_image_are_refused_by_the_name_given() -> None:
     assert_refused(b"", "is empty (0 bytes)")
     with pytest.raises(ImageError, match=r"^Upload 'b\.png' .*80 megapixels"):
         decode_image(png_header(20_000, 20_000), "Upload 'b.png'")
+
+
+def test_a_caller_can_set_a_lower_limit() -> None:
+    content = encoded(Image.fromarray(SLOPE), "PNG")
+    assert decode_image(content, max_pixels=SLOPE.size).size == (24, 16)
+    with pytest.raises(ImageError, match=r"has 24 x 16 pixels; at most 0\.000383 megapixels are accepted"):
+        decode_image(content, max_pixels=SLOPE.size - 1)
+    with pytest.raises(ImageError, match=r"more pixels than the 20 megapixels that are accepted"):
+        decode_image(png_header(20_000, 20_000), max_pixels=20_000_000)
 
 
 def test_bad_files_are_refused_by_name(tmp_path: Path) -> None:
@@ -239,6 +365,12 @@ def test_a_decompression_bomb_is_refused_before_decoding(
     path.write_bytes(png_header(side, side))
     assert_refused(path, "bomb.png", "80 megapixels")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "F"])
+def test_an_image_without_a_pixel_is_refused(mode: str) -> None:
+    assert_refused(Image.new(mode, (4, 0)), "4 x 0 pixels", "at least one")
+    assert_refused(Image.new(mode, (0, 4)), "0 x 4 pixels", "at least one")
 
 
 def test_one_pixel_is_an_image(tmp_path: Path) -> None:

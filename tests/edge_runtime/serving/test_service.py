@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 
 from edge_runtime.detector import AnomalyDetector
-from edge_runtime.errors import ServeError, SinkError
+from edge_runtime.errors import OptionError, ServeError, SinkError
 from edge_runtime.serving.access import AccessRule, find_token, is_loopback
+from edge_runtime.serving.options import ServeOptions
 from edge_runtime.serving.service import Service
 from edge_runtime.sources.source import SOURCE_COMPONENT
 from edge_runtime.watching.events import ComponentHealth
@@ -30,6 +31,14 @@ from tests.edge_runtime.watching.test_session import bad, good
 
 Start = Callable[..., Service]
 TOKEN = "a-token-of-some-length"
+
+
+@pytest.fixture
+def guarded_service(start_service: Start, tmp_path: Path) -> Service:
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN + "\n")
+    token_file.chmod(0o600)
+    return start_service(token_file=str(token_file))
 
 
 def ask(
@@ -83,7 +92,8 @@ def test_what_is_no_image_is_refused_in_one_line_and_the_service_goes_on(start_s
         (b"", {}, "no body"),
         (b"hello", {}, "not an image"),
         (png(good())[:200], {}, "damaged or cut short"),
-        (png_header(20_000, 20_000), {}, "80 megapixels"),
+        (png_header(20_000, 20_000), {}, "20 megapixels"),
+        (png_header(5_000, 4_001), {}, "has 5000 x 4001 pixels; at most 20 megapixels"),
         (*form(b"no image"), "Upload 'part.png' is not an image"),
         (*form(b"text", "only a field"), "The form has no file"),
         (b"--XYZ\r\nbroken", {"Content-Type": "multipart/form-data; boundary=XYZ"}, "The form has no file"),
@@ -95,30 +105,72 @@ def test_what_is_no_image_is_refused_in_one_line_and_the_service_goes_on(start_s
         assert "\n" not in answer["error"]
     assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
     metrics = ask(service, "GET", "/metrics")[1].decode()
-    assert "tfganomaly_uploads_refused_total 8.0" in metrics
+    assert "tfganomaly_uploads_refused_total 9.0" in metrics
     assert "tfganomaly_uploads_judged_total 1.0" in metrics
+
+
+def test_a_picture_above_the_limit_is_refused_however_small_its_file(start_service: Start) -> None:
+    service = start_service(max_upload_megapixels=1)
+    large = png(np.zeros((1001, 1000), np.uint8))
+    assert len(large) < 3000
+    status, answer = ask(service, "POST", "/v1/inspect", large)
+    assert status == 422
+    assert answer["error"] == "The upload has 1000 x 1001 pixels; at most 1 megapixels are accepted."
+    assert ask(service, "POST", "/v1/inspect", png(np.zeros((1000, 1000), np.uint8)))[0] == 200
+    for megapixels in (0, 81):
+        with pytest.raises(OptionError, match="--max-upload-megapixels"):
+            ServeOptions(max_upload_megapixels=megapixels)
+
+
+def connected(service: Service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.server.port), timeout=10)
+
+
+def header(*lines: str, request: str = "POST /v1/inspect HTTP/1.1") -> bytes:
+    return "\r\n".join([request, "Host: localhost", *lines, "", ""]).encode()
+
+
+def answer_of(connection: socket.socket) -> tuple[int, http.client.HTTPMessage, Any]:
+    """What comes until the server closes or the body is complete, which must be JSON."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    content = answer.read()
+    return answer.status, answer.headers, json.loads(content)
 
 
 def test_an_upload_above_the_limit_is_refused_before_it_is_sent(start_service: Start) -> None:
     service = start_service(max_upload_mb=0.1)
-    with socket.create_connection(("127.0.0.1", service.server.port), timeout=10) as connection:
-        connection.sendall(b"POST /v1/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000000\r\n\r\n")
-        assert b" 413 " in connection.recv(1000).partition(b"\r\n")[0]
-    with socket.create_connection(("127.0.0.1", service.server.port), timeout=10) as connection:
-        connection.sendall(b"POST /v1/inspect HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-        received = b""
-        try:
-            for _ in range(100):  # far more than is allowed, never announced
-                connection.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
-        except OSError:
-            pass
-        connection.settimeout(10)
-        try:
-            received = connection.recv(1000)
-        except OSError:
-            received = b" 413 "  # the connection was cut while we were still sending
-        assert b" 413 " in received
+    for lines in (["Content-Length: 5000000000"], ["Content-Length: 5000000000", "Expect: 100-continue"]):
+        with connected(service) as connection:
+            connection.sendall(header(*lines))
+            status, headers, answer = answer_of(connection)
+            assert (status, answer) == (413, {"error": "The body is larger than 100000 bytes."})
+            assert headers["Content-Type"] == "application/json"
+            assert headers["Connection"] == "close"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+    with connected(service) as connection:
+        connection.sendall(header("Transfer-Encoding: chunked"))
+        for _ in range(100):  # far more than is allowed, never announced
+            connection.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+        assert answer_of(connection)[0] == 413
     assert ask(service, "POST", "/v1/inspect", os.urandom(130_000))[0] == 413
+    assert ask(service, "POST", "/v1/inspect", os.urandom(3_000_000))[0] == 413
+    assert ask(service, "GET", "/health")[0] == 200
+
+
+def test_requests_that_are_no_http_are_answered_in_json_too(start_service: Start) -> None:
+    service = start_service()
+    for request, status, words in (
+        (header("Content-Length: many"), 400, "Content-Length is invalid"),
+        (header("no header"), 400, "Invalid header"),
+        (header("X: " + "x" * 40_000), 431, "exceeds max_header"),
+        (header("Transfer-Encoding: gzip"), 501, "Transfer-Encoding"),
+    ):
+        with connected(service) as connection:
+            connection.sendall(request)
+            given, headers, answer = answer_of(connection)
+            assert (given, headers["Content-Type"]) == (status, "application/json")
+            assert words in answer["error"]
     assert ask(service, "GET", "/health")[0] == 200
 
 
@@ -203,11 +255,8 @@ def test_unknown_paths_and_methods_say_what_there_is(start_service: Start) -> No
     assert ask(service, "GET", "/../../etc/passwd")[0] == 404
 
 
-def test_with_a_token_nothing_but_the_bare_page_is_answered_without_it(start_service: Start, tmp_path: Path) -> None:
-    token_file = tmp_path / "token"
-    token_file.write_text(TOKEN + "\n")
-    token_file.chmod(0o600)
-    service = start_service(token_file=str(token_file), host="127.0.0.1")
+def test_with_a_token_nothing_but_the_bare_page_is_answered_without_it(guarded_service: Service) -> None:
+    service = guarded_service
     for method, path in (
         ("GET", "/health"), ("GET", "/metrics"), ("GET", "/v1/live"), ("POST", "/v1/inspect"), ("PUT", "/v1/threshold"),
         ("DELETE", "/v1/alarm"),
@@ -220,6 +269,103 @@ def test_with_a_token_nothing_but_the_bare_page_is_answered_without_it(start_ser
     assert status == 200
     assert TOKEN.encode() not in page
     assert ask(service, "GET", "/health", None, {"Authorization": f"Bearer {TOKEN}"})[0] == 200
+
+
+LARGE_BODY = "Content-Length: 10000000"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [LARGE_BODY],
+        [LARGE_BODY, "Expect: 100-continue"],
+        [LARGE_BODY, "Authorization: Bearer wrong"],
+        [LARGE_BODY, "Connection: keep-alive"],
+        ["Content-Length: 5000000000"],
+        ["Transfer-Encoding: chunked"],
+    ],
+)
+def test_without_the_token_a_body_is_refused_before_it_is_sent(guarded_service: Service, lines: list[str]) -> None:
+    with connected(guarded_service) as connection:
+        connection.sendall(header(*lines))
+        status, headers, answer = answer_of(connection)
+        assert status == 401
+        assert answer == {"error": "A token is needed: send the header 'Authorization: Bearer TOKEN'."}
+        assert headers["WWW-Authenticate"] == "Bearer"
+        assert headers["Connection"] == "close"
+        assert headers["Cache-Control"] == "no-store"
+        assert connection.recv(1) == b""
+
+
+def test_with_the_token_the_body_is_waited_for_and_judged(guarded_service: Service) -> None:
+    content = png(bad()).ljust(10_000_000, b"\0")
+    for expects in ([], ["Expect: 100-continue"]):
+        with connected(guarded_service) as connection:
+            connection.sendall(header(LARGE_BODY, f"Authorization: Bearer {TOKEN}", *expects))
+            if expects:
+                assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.settimeout(20)
+            connection.sendall(content)
+            status, _, verdict = answer_of(connection)
+            assert (status, verdict["is_anomaly"]) == (200, True)
+
+
+def test_without_the_token_no_path_takes_a_body(guarded_service: Service) -> None:
+    for request, status in (
+        ("GET / HTTP/1.1", 200),
+        ("POST / HTTP/1.1", 405),
+        ("POST /nothing HTTP/1.1", 404),
+        ("PUT /v1/threshold HTTP/1.1", 401),
+        ("POST /v1/inspect HTTP/1.0", 401),
+    ):
+        with connected(guarded_service) as connection:
+            connection.sendall(header(LARGE_BODY, request=request))
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status, request
+            assert answer.getheader("Connection") == "close"
+
+
+def test_a_client_that_sends_all_the_same_gets_the_answer_and_no_reset(guarded_service: Service) -> None:
+    for _ in range(3):
+        status, answer = ask(guarded_service, "POST", "/v1/inspect", os.urandom(3_000_000))
+        assert (status, "token is needed" in answer["error"]) == (401, True)
+    # What was sent as a body is no request.
+    smuggled = b"GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n"
+    with connected(guarded_service) as connection:
+        connection.sendall(header(f"Content-Length: {len(smuggled)}") + smuggled)
+        received = b""
+        while more := connection.recv(10_000):
+            received += more
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b" 401 " in received
+
+
+def test_a_client_that_never_stops_sending_is_cut_off(guarded_service: Service) -> None:
+    with connected(guarded_service) as connection:
+        connection.sendall(header("Content-Length: 5000000000"))
+        wait_for(lambda: not can_send(connection))
+
+
+def can_send(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"x" * 1000)
+    except OSError:
+        return False
+    return True
+
+
+def test_for_another_host_a_body_is_refused_before_it_is_sent(start_service: Start) -> None:
+    service = start_service()
+    with connected(service) as connection:
+        connection.sendall(header(LARGE_BODY).replace(b"localhost", b"evil.example"))
+        status, headers, answer = answer_of(connection)
+    assert status == 403
+    assert "evil.example" in answer["error"]
+    assert headers["Content-Type"] == "application/json"
 
 
 def test_without_a_token_only_requests_to_this_machine_are_answered(start_service: Start) -> None:
@@ -248,10 +394,11 @@ def test_a_port_that_is_taken_is_one_clear_line(start_service: Start) -> None:
     service = start_service()
     from edge_runtime.serving.server import HttpServer
 
+    access = AccessRule("127.0.0.1", None)
     with pytest.raises(ServeError, match=r"port \d+: address already in use\. Choose another with --port"):
-        HttpServer(lambda environ, start: [], "127.0.0.1", service.server.port, 1000)
+        HttpServer(lambda environ, start: [], access, "127.0.0.1", service.server.port, 1000)
     with pytest.raises(ServeError, match="no address to listen on"):
-        HttpServer(lambda environ, start: [], "no-such-host.invalid", 0, 1000)
+        HttpServer(lambda environ, start: [], access, "no-such-host.invalid", 0, 1000)
 
 
 def test_uploads_are_judged_by_a_new_model_as_soon_as_the_watch_is(start_service: Start, artefact_path: Path) -> None:
