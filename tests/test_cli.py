@@ -151,7 +151,13 @@ def test_reproduce_takes_classes_in_a_row_and_says_bad_input_in_one_line(tmp_pat
     assert "2 class/seed pairs are finished already" in again.stderr
     assert again.stdout == result.stdout
 
-    assert_one_line_error(invoke("reproduce", "mnist", "--abnormal", "10", "--data", tmp_path / "mnist.npz"), "'10'")
+    for wrong in ("10", "-1"):
+        result = invoke("reproduce", "mnist", "--abnormal", wrong, "--data", tmp_path / "mnist.npz")
+        assert_one_line_error(result, f"'{wrong}'")
+    for rest in ((), ("--epochs", "1")):
+        result = invoke("reproduce", "mnist", "--abnormal", *rest)
+        assert result.exit_code == 2
+        assert "--abnormal has no value" in result.stderr
     assert_one_line_error(invoke("reproduce", "mnist", "--data", tmp_path / "gone.npz"), "gone.npz", "mnist.npz")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "mnist.npz").read_bytes()[:900])
     assert_one_line_error(invoke("reproduce", "mnist", "--data", tmp_path / "cut.npz"), "cut.npz")

@@ -53,12 +53,20 @@ class SeveralValues(click.Command):
         }
         spread: list[str] = []
         current: str | None = None
+        has_value = True
         for word in arguments:
-            if word.startswith("-") or word in words:
-                current = word if word in repeatable else None
-                spread += [] if current else [word]
-            else:
-                spread += [current, word] if current else [word]
+            is_number = word.removeprefix("-").isdigit()
+            if current and word not in words and (is_number or not word.startswith("-")):
+                spread += [current, word]
+                has_value = True
+                continue
+            if not has_value:
+                break
+            current = word if word in repeatable else None
+            has_value = current is None
+            spread += [] if current else [word]
+        if not has_value:
+            raise click.UsageError(f"{current} has no value. Give one or more, or leave it out.")
         return super().parse_args(context, spread)
 
 

@@ -57,7 +57,7 @@ def painted_batches(
 def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_stride_px: int) -> tf.data.Dataset:
     """Held-back good images, each once as it is and once with one defect of a kind that training never paints.
 
-    The same batches after each epoch: how well they are told apart chooses the epoch, without a label.
+    The same batches after each epoch: how well they are told apart can choose the epoch, without a label.
 
     Args:
         pixels: uint8 (N, S, S, C); see `selection_images`.

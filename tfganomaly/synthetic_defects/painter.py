@@ -75,7 +75,7 @@ SELECTION_KINDS: Mapping[str, DefectKind] = {
     "weave": DefectKind((shapes.blob, shapes.patches), ((fills.weave, 1.0),)),
     "smear": DefectKind((shapes.blob, shapes.border_piece), ((fills.smeared, 1.0),)),
 }
-"""What training never paints: the epoch is chosen by how well these are found."""
+"""What training never paints: by how well these are found, what is chosen without labels is chosen."""
 
 USUAL_SHARES: Mapping[str, float] = {
     "scratch": 0.11,

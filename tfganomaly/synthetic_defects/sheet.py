@@ -52,7 +52,7 @@ def write_defect_sheet(
         raise DataError(f"{len(pixels)} image can be read; a sheet of synthetic defects needs at least 2 good images.")
     images = scale_pixels(pixels)
     tiles: list[SheetTile] = []
-    for kinds, use in ((TRAINING_KINDS, "painted in training"), (SELECTION_KINDS, "chooses the epoch")):
+    for kinds, use in ((TRAINING_KINDS, "painted in training"), (SELECTION_KINDS, "never painted in training")):
         painter = DefectPainter(kinds)
         for name in painter.names:
             for _ in range(COLUMNS):
