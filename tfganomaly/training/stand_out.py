@@ -1,4 +1,8 @@
-"""Finds the images of a finished training that do not look like the others: defects among the good ones, mostly."""
+"""Shows the strangest images of a finished training: defects among the good ones, mostly, where there are any.
+
+What a model was trained on it finds less strange, a defect too. So few defects stand out far enough to be named, and a
+person's look at the strangest dozen finds more.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ SMALLEST_DISTANCE = 7.0
 which has a long tail: of 10,000 Gumbel-distributed values 2.5 lie further out, of normally distributed ones none."""
 
 MOST_SHOWN = 24
+ALWAYS_SHOWN = 12
 TILE_PX = 192
 MOST_NAMED = 5
 SMALLEST_SCORE = 1e-12
@@ -30,52 +35,59 @@ _MAD_OF_A_STANDARD_NORMAL = 0.6745
 
 
 @dataclass(frozen=True)
-class StandOut:
-    """An image that stands out.
+class StrangeImage:
+    """A good image that is stranger than most.
 
     Attributes:
         item: The image.
         pixels: uint8 (H, W, C), as the model sees it.
         times_usual: Its raw score over the median one, or the highest place of its map over the median one, whichever
             stands out more.
+        stands_out: Whether it is so far from the others that it is named.
         is_held_back: Whether it was held back from training, so that it had a part in the threshold.
     """
 
     item: ImageItem
     pixels: np.ndarray
     times_usual: float
+    stands_out: bool
     is_held_back: bool
 
 
 def report_stand_outs(
     folder: RunFolder, scorer: Scorer, calibration: Calibration, train: LoadedImages, validation: LoadedImages
 ) -> list[str]:
-    """Scores all good images of a run and shows those that stand out on one sheet in its folder.
+    """Scores all good images of a run and shows the strangest on one sheet in its folder.
 
     Args:
-        folder: The run's; the sheet of an earlier training in it is replaced or, when nothing stands out, removed.
+        folder: The run's; the sheet of an earlier training in it is replaced.
         scorer: The trained model.
         calibration: Its calibration, for the heatmaps.
         train: The images that it was trained on.
         validation: The held-back ones.
 
     Returns:
-        The sentence that says which, or nothing when all look alike.
+        The sentence that names those that stand out, or says that none does.
 
     Raises:
         OutputError: The sheet cannot be written.
     """
-    found = find_stand_outs(scorer, train, validation)
-    folder.stand_out_path.unlink(missing_ok=True)
-    if not found:
-        return []
+    strangest = find_strangest(scorer, train, validation)
+    found = [one for one in strangest if one.stands_out]
+    shown = strangest[:MOST_SHOWN]
     sheet = contact_sheet(
-        [_tile(one, scorer, calibration) for one in found[:MOST_SHOWN]],
+        [_tile(one, scorer, calibration) for one in shown],
         tile_px=TILE_PX,
-        title=f"Good images that stand out: {min(len(found), MOST_SHOWN)} of {len(found)}, the strangest first",
+        title=f"The {len(shown)} strangest of the good images; {len(found)} of all stand out from the others",
     )
     with atomic_path(folder.stand_out_path) as temporary:
         sheet.save(temporary)
+    if not found:
+        return [
+            f"no good image stands out by far; the {len(shown)} strangest are in {folder.stand_out_path}. A defect "
+            "that was trained on looks less strange than it is, so look at them: if they show any, move them out and "
+            "train again."
+        ]
     named = ", ".join(f"{one.item.name} ({one.times_usual:.1f} times the usual)" for one in found[:MOST_NAMED])
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     num_held_back = sum(one.is_held_back for one in found)
@@ -89,8 +101,8 @@ def report_stand_outs(
     ]
 
 
-def find_stand_outs(scorer: Scorer, train: LoadedImages, validation: LoadedImages) -> list[StandOut]:
-    """Finds the images whose score, or the highest place of whose map, is far above the usual one.
+def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages) -> list[StrangeImage]:
+    """Finds the images whose score, or the highest place of whose map, is farthest above the usual one.
 
     Both are looked at because a model that was trained on a defect may give it a usual score and still not draw it.
     They are skewed, so their logarithms are compared; median and median absolute deviation stay where they are when
@@ -103,7 +115,8 @@ def find_stand_outs(scorer: Scorer, train: LoadedImages, validation: LoadedImage
         validation: The held-back ones, at least two.
 
     Returns:
-        The images further out than `SMALLEST_DISTANCE`, the furthest first.
+        All images further out than `SMALLEST_DISTANCE`, which stand out, and at least `ALWAYS_SHOWN`, the furthest
+        first.
     """
     groups = (train, validation)
     measures = [np.log(np.maximum(_scores_and_peaks(scorer, images.pixels), SMALLEST_SCORE)) for images in groups]
@@ -112,16 +125,18 @@ def find_stand_outs(scorer: Scorer, train: LoadedImages, validation: LoadedImage
     usable = deviation > 0  # else more than half of the values are equal, and there is no usual distance
     distance = np.where(usable, excess / np.where(usable, deviation, 1), 0.0)
     found = []
-    for row in np.argsort(-distance.max(axis=1)):
+    for row in np.argsort(-distance.max(axis=1), kind="stable"):
         measure = int(distance[row].argmax())
-        if distance[row, measure] <= SMALLEST_DISTANCE:
+        stands_out = bool(distance[row, measure] > SMALLEST_DISTANCE)
+        if not stands_out and len(found) >= ALWAYS_SHOWN:
             break
         images, index = (train, row) if row < len(train.items) else (validation, row - len(train.items))
         found.append(
-            StandOut(
+            StrangeImage(
                 images.items[index],
                 np.array(images.pixels[index]),
                 float(np.exp(excess[row, measure])),
+                stands_out,
                 images is validation,
             )
         )
@@ -137,7 +152,7 @@ def _scores_and_peaks(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
     return np.concatenate(rows).astype(np.float64)
 
 
-def _tile(one: StandOut, scorer: Scorer, calibration: Calibration) -> SheetTile:
+def _tile(one: StrangeImage, scorer: Scorer, calibration: Calibration) -> SheetTile:
     _, maps = score_batch(scorer, one.pixels[np.newaxis])
     try:
         picture = read_image(one.item.source)
@@ -148,4 +163,4 @@ def _tile(one: StandOut, scorer: Scorer, calibration: Calibration) -> SheetTile:
     picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     drawn = heatmap_overlay(picture, maps[0], scorer.preprocessing, calibration)
     part = "held back" if one.is_held_back else "trained on"
-    return SheetTile(drawn, one.item.name, f"{one.times_usual:.1f} times the usual, {part}", one.is_held_back)
+    return SheetTile(drawn, one.item.name, f"{one.times_usual:.1f} times the usual, {part}", one.stands_out)

@@ -10,9 +10,13 @@ from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
 from tfganomaly.training.run_folder import RunFolder
-from tfganomaly.training.stand_out import MOST_SHOWN, find_stand_outs, report_stand_outs
+from tfganomaly.training.stand_out import ALWAYS_SHOWN, MOST_SHOWN, find_strangest, report_stand_outs
 
 SIZE = 32
+
+
+def find_stand_outs(*arguments):
+    return [one for one in find_strangest(*arguments) if one.stands_out]
 
 
 class FlatScorer:
@@ -90,11 +94,15 @@ def test_the_report_names_them_and_shows_them_on_a_sheet(tmp_path, run_folder):
     assert "move them out and train again" in note
     with Image.open(run_folder.stand_out_path) as sheet:
         assert sheet.width > 6 * 192
-    # Nothing stands out any more: the sheet of before goes.
-    assert report_stand_outs(run_folder, scorer, scorer.calibration, images(tmp_path / "parts", 50), train) != []
-    calm = images(tmp_path / "parts", 50, seed=3)
-    assert report_stand_outs(run_folder, scorer, scorer.calibration, calm, images(tmp_path / "parts", 9, seed=4)) == []
-    assert not run_folder.stand_out_path.exists()
+
+
+def test_where_none_stands_out_the_strangest_are_shown_all_the_same(tmp_path, run_folder):
+    scorer = FlatScorer()
+    calm, held_back = images(tmp_path / "parts", 50, seed=3), images(tmp_path / "parts", 9, seed=4, part="held")
+    assert len(find_strangest(scorer, calm, held_back)) == ALWAYS_SHOWN
+    (note,) = report_stand_outs(run_folder, scorer, scorer.calibration, calm, held_back)
+    assert note.startswith(f"no good image stands out by far; the {ALWAYS_SHOWN} strangest are in ")
+    assert run_folder.stand_out_path.is_file()
 
 
 def test_a_picture_that_has_gone_is_drawn_as_the_model_saw_it(tmp_path, run_folder):
