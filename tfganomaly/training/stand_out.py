@@ -124,7 +124,7 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
     deviation = np.median(np.abs(excess), axis=0) / _MAD_OF_A_STANDARD_NORMAL
     usable = deviation > 0  # else more than half of the values are equal, and there is no usual distance
     distance = np.where(usable, excess / np.where(usable, deviation, 1), 0.0)
-    found = []
+    found: list[StrangeImage] = []
     for row in np.argsort(-distance.max(axis=1), kind="stable"):
         measure = int(distance[row].argmax())
         stands_out = bool(distance[row, measure] > SMALLEST_DISTANCE)
