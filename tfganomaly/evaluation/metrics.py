@@ -57,7 +57,8 @@ class AurocDifference:
 
     def __neg__(self) -> AurocDifference:
         """The second's AUROC minus the first's."""
-        return AurocDifference(-self.value, self.interval and (-self.interval[1], -self.interval[0]))
+        # 0 less it, so that no difference stays 0.0 and is not shown as -0.0000.
+        return AurocDifference(0 - self.value, self.interval and (0 - self.interval[1], 0 - self.interval[0]))
 
 
 def image_auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:

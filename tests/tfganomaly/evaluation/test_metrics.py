@@ -73,6 +73,7 @@ def test_the_interval_holds_the_true_difference_nineteen_times_of_twenty():
 def test_equal_scores_differ_by_nothing_and_single_images_say_no_interval():
     labels, scores = random_problem(6)
     assert auroc_difference(labels, scores, 2 * scores) == AurocDifference(0.0, (0.0, 0.0))
+    assert f"{(-auroc_difference(labels, scores, 2 * scores)).value:+.4f}" == "+0.0000"
     assert auroc_difference(np.array([0, 1]), np.array([1.0, 2.0]), np.array([2.0, 1.0])) == AurocDifference(1.0, None)
     assert auroc_difference(np.zeros(2), np.arange(2.0), np.arange(2.0)) is None
 
