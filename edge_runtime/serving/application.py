@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs
 
-from edge_runtime.errors import ImageError, TfganomalyError
+from edge_runtime.errors import BackendError, ImageError, TfganomalyError
 from edge_runtime.serving.access import AccessRule
 from edge_runtime.serving.live_view import LiveView, jpeg
 from edge_runtime.serving.metrics import CONTENT_TYPE, Metrics
@@ -165,7 +165,11 @@ class Application:
     def _inspect(self, request: Request) -> Response:
         content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
         with_heatmap = request.query.get("heatmap", ["0"])[0] not in ("0", "false", "no")
-        judged = self._judge.judge(content, name, with_heatmap=with_heatmap)
+        try:
+            judged = self._judge.judge(content, name, with_heatmap=with_heatmap)
+        except BackendError as error:  # without a source nobody else would notice that the interpreter is dead
+            self._session.loop.renew_model(str(error))
+            raise
         self._judged_uploads += 1
         detection = judged.detection
         verdict: dict[str, Any] = {

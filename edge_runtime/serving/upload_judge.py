@@ -16,7 +16,7 @@ from edge_runtime.errors import ArtefactError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.image_reading import decode_image
 from edge_runtime.serving.freed_memory import give_back_freed_memory
-from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot
+from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot, judge_test_picture
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ class UploadJudge:
 
     def _load_both(self, path: Path) -> AnomalyDetector:
         """Return a detector for the watch, having loaded its counterpart; the slot sees to it that the file stays."""
-        watching = self._load_watching(path)
-        self._judging[watching] = self._load_judging(path)
+        watching, judging = self._load_watching(path), self._load_judging(path)
+        judge_test_picture(judging)
+        self._judging[watching] = judging
         return watching
 
 

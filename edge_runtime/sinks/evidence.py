@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import threading
 from collections import deque
@@ -17,7 +18,8 @@ from edge_runtime.sinks.evidence_folder import EvidenceFolder
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.watching.events import AlarmChanged, ComponentHealth, Event, Judgement
 
-_MAX_WAITING = 8  # each holds a frame
+LOGGER = logging.getLogger("tfganomaly.watch")
+_MAX_WAITING = 8  # beside those around an alarm; each holds a frame
 _RETRY_SECONDS = 5.0
 _JPEG_QUALITY = 92
 
@@ -27,9 +29,9 @@ class EvidenceSink:
 
     Names sort by time. Every anomalous frame is saved unless the camera was blind; of the others (`good`, `blind`)
     those just before and just after an alarm was raised. When all files together exceed the budget the oldest are
-    removed. Files are drawn and written by a thread of its own; when frames come faster than that, the oldest waiting
-    ones are dropped and counted. While the folder cannot be written `health` says so, and frames that come meanwhile
-    are dropped.
+    removed. Files are drawn and written by a thread of its own; when frames come faster than that, waiting ones are
+    dropped and counted: good ones first, then the oldest. While the folder cannot be written `health` says so, and
+    frames that come meanwhile are dropped.
 
     Args:
         folder: Where to write.
@@ -38,6 +40,9 @@ class EvidenceSink:
 
     Raises:
         SinkError: `folder` is a file.
+
+    Attributes:
+        folder: Where it writes.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int, around_alarm: int) -> None:
@@ -45,8 +50,10 @@ class EvidenceSink:
         if path.exists() and not path.is_dir():
             raise SinkError(f"'{folder}' is a file; a folder for evidence was expected.")
         self.name = f"evidence {path}"
+        self.folder = path
         self._folder = EvidenceFolder(path, max_bytes)
         self._around_alarm = around_alarm
+        self._max_waiting = _MAX_WAITING + around_alarm
         self._recent_good: deque[tuple[Judgement, Evidence]] = deque(maxlen=around_alarm)
         self._good_still_wanted = 0
         self._waiting: deque[tuple[Judgement, Evidence]] = deque()
@@ -104,11 +111,15 @@ class EvidenceSink:
 
     def _enqueue(self, judgement: Judgement, evidence: Evidence) -> None:
         with self._changed:
-            if len(self._waiting) >= _MAX_WAITING:
-                self._waiting.popleft()
-                self._dropped += 1
             self._waiting.append((judgement, evidence))
+            if len(self._waiting) > self._max_waiting:
+                del self._waiting[self._least_wanted()]
+                self._dropped += 1
             self._changed.notify_all()
+
+    def _least_wanted(self) -> int:
+        """Return the position of the oldest waiting frame that shows no defect, or of the oldest of all."""
+        return next((place for place, (judgement, _) in enumerate(self._waiting) if not judgement.shows_defect), 0)
 
     def _write_forever(self) -> None:
         while True:
@@ -131,8 +142,8 @@ class EvidenceSink:
             return
         try:
             self._save(judgement, evidence)
-        except (TfganomalyError, OSError) as error:
-            self._problem = str(error if isinstance(error, TfganomalyError) else output_error(self._folder.path, error))
+        except Exception as error:  # a thread that ends here would save nothing for months
+            self._problem = self._described(error)
             self._retry_at = monotonic() + _RETRY_SECONDS
             self._dropped += 1
         else:
@@ -147,10 +158,20 @@ class EvidenceSink:
             with atomic_path(probe) as temporary:
                 temporary.write_bytes(b"\0" * 4096)
             probe.unlink()
-        except (TfganomalyError, OSError) as error:
-            self._problem = str(error if isinstance(error, TfganomalyError) else output_error(self._folder.path, error))
+        except Exception as error:
+            self._problem = self._described(error)
         else:
             self._problem = ""
+
+    def _described(self, error: Exception) -> str:
+        """Return what went wrong with the folder, without a file's name, which would be news at each try."""
+        cause = error.__cause__ if isinstance(error, OutputError) else error
+        if isinstance(cause, OSError):
+            return str(output_error(self.folder, cause))
+        if isinstance(error, TfganomalyError):
+            return str(error)
+        LOGGER.error("%s failed", self.name, exc_info=error)
+        return f"Evidence for '{self.folder}' could not be made: {type(error).__name__}: {error}."
 
     def _save(self, judgement: Judgement, evidence: Evidence) -> None:
         self._folder.prepare()

@@ -7,6 +7,7 @@ of Home Assistant understands.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -17,8 +18,14 @@ ONLINE, OFFLINE = "online", "offline"
 
 
 def device_id(topic_prefix: str) -> str:
-    """Return the name of a device made of the letters that discovery topics may have, the same after each start."""
-    return "tfganomaly_" + re.sub(r"[^a-zA-Z0-9]+", "_", topic_prefix).strip("_").lower()
+    """Return the name of a device made of the letters that discovery topics may have, the same after each start.
+
+    Each prefix has a name of its own: where a letter had to be replaced, digits of a checksum tell it from others.
+    """
+    name = "tfganomaly_" + re.sub(r"[^a-zA-Z0-9]+", "_", topic_prefix).strip("_").lower()
+    if re.fullmatch(r"[a-z0-9]+(/[a-z0-9]+)*", topic_prefix):
+        return name
+    return f"{name}_{hashlib.sha256(topic_prefix.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def discovery_messages(discovery_prefix: str, topic_prefix: str, device_name: str) -> dict[str, bytes]:

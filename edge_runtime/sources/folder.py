@@ -7,19 +7,19 @@ nothing is missed where the system says nothing: network shares, a folder that v
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from time import monotonic
 
 from edge_runtime.errors import SourceError
-from edge_runtime.image_files import IMAGE_SUFFIXES, natural_order
+from edge_runtime.sources.folder_listing import images_below, is_hidden, is_listed_image, listing_order
 from edge_runtime.sources.folder_observer import FolderObserver
 from edge_runtime.sources.seen_files import SeenFiles, content_fingerprint, fingerprint
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
@@ -28,19 +28,37 @@ from edge_runtime.watching.events import ComponentHealth
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _GIVE_UP_SECONDS = 30.0
-# Deleted since it was listed, a link in a circle, a sub-folder that is not for us: passed over. Anything else, such as
-# an input/output error, is an outage.
-_HARMLESS_IN_A_LISTING = (errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR)
-_SCAN_SHARE_OF_TIME = 0.1  # a folder that takes long to list is listed less often
+_LOOK_SHARE_OF_TIME = 0.1  # a folder that takes long to list is listed less often
+_IMAGES_A_PART = 2000  # of a look; the loop has chores about once a second, also on a slow device
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What a look at the folder found of one file."""
+@dataclass(slots=True)
+class _FileLook:
+    """What a look at the folder found of one file; as long as it finds the same, the first stays."""
 
     size_bytes: int
     modified_ns: int
     since_seconds: float = field(compare=False)
+    was_tried: bool = field(default=False, compare=False)
+
+
+@dataclass(slots=True)
+class _FolderLook:
+    """A look at the whole folder that is under way.
+
+    Attributes:
+        images: What is still to be listed.
+        files: What was found of the files that were not given yet, by path.
+        settled: Those of them that have not changed, with the key that sorts them.
+        num_unread: How many were tried before, again and again, and could not be read.
+        spent_seconds: How long it took until now.
+    """
+
+    images: Iterator[tuple[str, os.stat_result]]
+    files: dict[str, _FileLook] = field(default_factory=dict)
+    settled: list[tuple[str, str]] = field(default_factory=list)
+    num_unread: int = 0
+    spent_seconds: float = 0.0
 
 
 class FolderSource:
@@ -86,11 +104,12 @@ class FolderSource:
         self._state = state
         self._unrecorded: list[int] = []
         self._root_length = len(os.path.join(self.folder, ""))  # noqa: PTH118 - with the separator at its end
-        self._unsettled: dict[str, _Look] = {}
+        self._look: _FolderLook | None = None
+        self._unsettled: dict[str, _FileLook] = {}
         self._ready: deque[str] = deque()
         self._awake = Event()
         self._observer = FolderObserver(self.folder, self._awake)
-        self._next_scan_seconds = 0.0
+        self._next_look_seconds = 0.0
         self._problem = ""
         self._files_unread = 0
 
@@ -112,7 +131,7 @@ class FolderSource:
         self._observer.keep_running()
         if not self._include_existing and (self._state is None or self._state.is_new):
             with suppress(OSError):  # it is away; what it brings when it comes is new
-                for path, status in _images_below(os.fspath(self.folder)):
+                for path, status in images_below(os.fspath(self.folder)):
                     self._remember(self._mark(path, status))
             self._record()
 
@@ -125,14 +144,18 @@ class FolderSource:
             if frame is not None:
                 return frame
             now_seconds = monotonic()
-            if now_seconds >= self._next_scan_seconds:
-                self._scan(now_seconds)
+            if now_seconds >= self._next_look_seconds:
+                is_complete = self._look_on(now_seconds)
                 if self._ready:
+                    continue
+                if not is_complete:
+                    if monotonic() >= deadline_seconds:
+                        return None
                     continue
                 if self._once and not self._unsettled and not self._problem:
                     self.exhausted = True
                     return None
-            wait_seconds = min(deadline_seconds, self._next_scan_seconds) - monotonic()
+            wait_seconds = min(deadline_seconds, self._next_look_seconds) - monotonic()
             if wait_seconds > 0:
                 self._awake.wait(wait_seconds)
             if self._awake.is_set():
@@ -159,6 +182,11 @@ class FolderSource:
             return ComponentHealth(SOURCE_COMPONENT, "ok", self._observer.problem)
         return ComponentHealth(SOURCE_COMPONENT, "ok")
 
+    def covers(self, folder: Path) -> bool:
+        """Return whether an image that is put into a folder would be given: it is the watched one, or below it."""
+        root, path = self.folder.resolve(), folder.resolve()
+        return path.is_relative_to(root) and not is_hidden(os.fspath(path.relative_to(root)))
+
     def close(self) -> None:
         """Stop watching."""
         self._observer.stop()
@@ -168,7 +196,7 @@ class FolderSource:
 
     def _next_ready(self) -> Frame | None:
         for path in self._observer.take_completed():
-            if _is_image(path):
+            if is_listed_image(path[self._root_length :]):
                 self._unsettled.pop(path, None)
                 self._ready.append(path)
         while self._ready:
@@ -212,42 +240,65 @@ class FolderSource:
         self._remember(fingerprint(path[self._root_length :], look.size_bytes, look.modified_ns))
         return _unreadable(path, f"cannot be opened: {error.strerror or error}")
 
-    def _scan(self, now_seconds: float) -> None:
-        """Look at the whole folder: settle what has not changed, notice what is new, tell an outage."""
-        looks: dict[str, _Look] = {}
-        ready: list[str] = []
+    def _look_on(self, now_seconds: float) -> bool:
+        """Look at one more part of the folder: settle what has not changed, notice what is new, tell an outage.
+
+        Returns:
+            Whether the look at the whole folder is complete. False: the next part is due at once.
+        """
+        if self._look is None:
+            self._look = _FolderLook(images_below(os.fspath(self.folder)))
+        look = self._look
         try:
-            # One file after the other: a list of all would be what this program needs most memory for.
-            for path, status in _images_below(os.fspath(self.folder)):
-                if self._mark(path, status) in self._seen:
-                    continue
-                look = _Look(status.st_size, status.st_mtime_ns, now_seconds)
-                former = self._unsettled.get(path)
-                if former == look:
-                    look = former
-                if now_seconds - look.since_seconds >= self._settle_seconds:
-                    ready.append(path)
-                looks[path] = look
+            num_images = self._take_images(look, now_seconds)
         except OSError as error:
+            self._look = None
             self._problem = f"Folder '{self.folder}' cannot be read: {error.strerror or error}. It is tried again."
             self._unsettled.clear()  # a look before an outage says nothing about a file after it
-            self._next_scan_seconds = now_seconds + self._settle_seconds
-            return
+            self._next_look_seconds = now_seconds + self._settle_seconds
+            return True
+        look.spent_seconds += monotonic() - now_seconds
+        if num_images == _IMAGES_A_PART:
+            return False
+        self._look = None
+        self._finish_look(look)
+        return True
+
+    def _take_images(self, look: _FolderLook, now_seconds: float) -> int:
+        """Take the next images of a look, one after the other: a list of all would need most memory of all."""
+        num_images = 0
+        for path, status in islice(look.images, _IMAGES_A_PART):
+            num_images += 1
+            if self._mark(path, status) in self._seen:
+                continue
+            file = _FileLook(status.st_size, status.st_mtime_ns, now_seconds)
+            former = self._unsettled.get(path)
+            if former == file:
+                file = former
+            unchanged_seconds = now_seconds - file.since_seconds
+            look.num_unread += file.was_tried and unchanged_seconds > 5 * self._settle_seconds
+            if unchanged_seconds >= self._settle_seconds:
+                file.was_tried = True
+                look.settled.append((listing_order(path), path))
+            look.files[path] = file
+        return num_images
+
+    def _finish_look(self, look: _FolderLook) -> None:
         self._problem = ""
         self._observer.keep_running()
         # A settled file stays among the unsettled ones until it could be read, so that an outage loses none.
-        self._unsettled = looks
-        self._files_unread = sum(now_seconds - look.since_seconds > 5 * self._settle_seconds for look in looks.values())
+        self._unsettled = look.files
+        self._files_unread = look.num_unread
         if len(self._seen) > self._seen.capacity:
             self._forget_missing()
-        self._ready.extend(sorted(ready, key=natural_order))
-        listing_seconds = monotonic() - now_seconds
-        pause_seconds = self._settle_seconds / 2 if looks else self._settle_seconds
-        self._next_scan_seconds = now_seconds + max(pause_seconds, listing_seconds / _SCAN_SHARE_OF_TIME)
+        look.settled.sort()
+        self._ready.extend(path for _, path in look.settled)
+        pause_seconds = self._settle_seconds / 2 if look.files else self._settle_seconds
+        self._next_look_seconds = monotonic() + max(pause_seconds, look.spent_seconds / _LOOK_SHARE_OF_TIME)
 
     def _forget_missing(self) -> None:
         with suppress(OSError):  # away again: later
-            images = _images_below(os.fspath(self.folder))
+            images = images_below(os.fspath(self.folder))
             before = len(self._seen)
             self._seen.forget_missing({self._mark(path, status) for path, status in images})
             if self._state is not None and len(self._seen) < before:
@@ -274,41 +325,5 @@ class FolderSource:
             state.rewrite(self._seen.all())
 
 
-def _images_below(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield path and state of every image in a folder and below.
-
-    Raises:
-        OSError: The folder is away, or a part of it cannot be read for another reason than that it is not for us.
-    """
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(entry.path)
-                            continue
-                        status = entry.stat() if _is_image(entry.name) else None
-                    except OSError as error:
-                        if error.errno not in _HARMLESS_IN_A_LISTING:
-                            raise
-                        continue
-                    if status is not None:
-                        yield entry.path, status
-        except OSError as error:
-            if folder == root or error.errno not in _HARMLESS_IN_A_LISTING:
-                raise
-
-
 def _unreadable(path: str, reason: str) -> Frame:
     return Frame(path, b"", f"Image '{path}' {reason}.")
-
-
-def _is_image(name: str) -> bool:
-    stem, dot, suffix = name.rpartition(".")
-    base = name.rpartition(os.sep)[2]
-    return bool(stem) and f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES and not base.startswith(".")

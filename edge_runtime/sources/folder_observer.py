@@ -7,12 +7,14 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from edge_runtime.errors import MissingExtraError
 from edge_runtime.extras import needs_extra
 
 _MAX_WAITING = 100_000
+_RETRY_SECONDS = 3600.0  # each try that meets the limit of watches costs file descriptors, which `watchdog` loses
 
 
 class FolderObserver:
@@ -32,6 +34,7 @@ class FolderObserver:
         self._completed: deque[str] = deque(maxlen=_MAX_WAITING)
         self._observer: Any = None
         self._inode = 0
+        self._retry_seconds = 0.0
         self.problem = ""
 
     def keep_running(self) -> None:
@@ -40,14 +43,17 @@ class FolderObserver:
             inode = self._folder.stat().st_ino
         except OSError:
             return
-        if self._observer is not None and self._observer.is_alive() and inode == self._inode:
+        is_running = self._observer is not None and self._observer.is_alive()
+        if inode == self._inode and (is_running or monotonic() < self._retry_seconds):
             return
         self.stop()
+        self._inode = inode
         try:
             self._observer = self._watch()
-            self._inode = inode
+            self._retry_seconds = 0.0
             self.problem = ""
         except (MissingExtraError, OSError) as error:
+            self._retry_seconds = monotonic() + _RETRY_SECONDS
             self.problem = f"New files are found by looking, not by being told: {error}"
 
     def take_completed(self) -> list[str]:
@@ -67,7 +73,13 @@ class FolderObserver:
 
     def _watch(self) -> Any:
         with needs_extra("watch", "watchdog"):
-            from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+            from watchdog.events import (
+                DirCreatedEvent,
+                FileClosedEvent,
+                FileMovedEvent,
+                FileSystemEvent,
+                FileSystemEventHandler,
+            )
             from watchdog.observers import Observer
         completed, awake = self._completed, self._awake
 
@@ -77,14 +89,22 @@ class FolderObserver:
                 awake.set()
 
             def on_moved(self, event: FileSystemEvent) -> None:
-                if not event.is_directory:
+                if not event.is_directory and event.dest_path:  # empty: moved out of the folder
                     completed.append(os.fsdecode(event.dest_path))
                     awake.set()
 
-        observer = Observer()
+        make_observer: Any = Observer
+        try:
+            observer = make_observer(generate_full_events=True)  # a move from outside too, of which inotify sees a half
+        except TypeError:  # another system, whose observer has no such choice
+            observer = make_observer()
         observer.daemon = True
+        # The making of a folder is asked for because inotify would not follow into a new one otherwise.
         observer.schedule(
-            Handler(), os.fspath(self._folder), recursive=True, event_filter=[FileClosedEvent, FileMovedEvent]
+            Handler(),
+            os.fspath(self._folder),
+            recursive=True,
+            event_filter=[FileClosedEvent, FileMovedEvent, DirCreatedEvent],
         )
         observer.start()
         return observer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from time import monotonic
 
 import numpy as np
@@ -114,13 +115,11 @@ class LiveSource:
                     self._refusal = error
                     self._lose(error)  # `start` may have gone on without waiting for it
                     return
-                if camera is not None:
-                    camera.close()
-                    camera = None
+                _release(camera)
+                camera = None
                 self._lose(error)
                 self._stop.wait(self._back_off.next_seconds())
-        if camera is not None:
-            camera.close()
+        _release(camera)
 
     def _lose(self, error: Exception) -> None:
         known = isinstance(error, (CameraLost, TfganomalyError))
@@ -141,3 +140,9 @@ class LiveSource:
         with self._changed:
             self.exhausted = True
             self._changed.notify()
+
+
+def _release(camera: Camera | None) -> None:
+    if camera is not None:
+        with suppress(Exception):  # a driver in trouble may raise here too, and the thread must go on
+            camera.close()

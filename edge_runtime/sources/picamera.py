@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import TimeoutError as ResultTimeoutError
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from edge_runtime.errors import MissingExtraError
 from edge_runtime.sources.camera import CameraLost
 
 DEFAULT_SIZE_PX = (1280, 720)
+_FRAME_TIMEOUT_SECONDS = 5.0
 
 
 class PiCamera:
@@ -29,24 +32,40 @@ class PiCamera:
         self._name = f"picamera:{index}"
         try:
             self._camera = camera_class(index)
-            # libcamera's "BGR888" lies in memory as R, G, B.
-            self._camera.configure(
-                self._camera.create_still_configuration(main={"format": "BGR888", "size": DEFAULT_SIZE_PX})
-            )
-            self._camera.start()
+            try:
+                self._begin()
+            except Exception:
+                with suppress(Exception):  # the first error is the one to tell
+                    self._camera.close()  # else nobody could open it again
+                raise
         except (RuntimeError, IndexError, OSError) as error:
             raise CameraLost(f"'{self._name}' cannot be opened: {error}. It is tried again.") from error
 
     def read(self) -> np.ndarray:
         """Wait for the next picture; see `Camera`."""
         try:
-            return np.asarray(self._camera.capture_array("main"))
+            job = self._camera.capture_array("main", wait=False)
+            return np.asarray(job.get_result(timeout=_FRAME_TIMEOUT_SECONDS))
+        except ResultTimeoutError as error:
+            raise CameraLost(
+                f"'{self._name}' gives no frames: none came for {_FRAME_TIMEOUT_SECONDS:g} s. It is opened again."
+            ) from error
         except (RuntimeError, OSError) as error:
             raise CameraLost(f"'{self._name}' gives no frames: {error}. It is opened again.") from error
 
     def close(self) -> None:
         """Release the camera."""
+        cancel = getattr(self._camera, "cancel_all_and_flush", None)  # older releases have none
+        if cancel is not None:
+            with suppress(Exception):  # a frame that came at this very moment cannot be cancelled any more
+                cancel()  # closing waits for what was asked for before, such as a frame that never comes
         self._camera.close()
+
+    def _begin(self) -> None:
+        # libcamera's "BGR888" lies in memory as R, G, B.
+        main = {"format": "BGR888", "size": DEFAULT_SIZE_PX}
+        self._camera.configure(self._camera.create_still_configuration(main=main))
+        self._camera.start()
 
 
 def _load_picamera2() -> Any:

@@ -112,12 +112,15 @@ class StateFile:
         Args:
             marks: uint64 (N,).
         """
+        descriptor = None
         try:
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(_HEADER + marks.astype(_MARK).tobytes())
                 descriptor = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
                 _lock(descriptor)
         except OutputError as error:
+            if descriptor is not None:
+                os.close(descriptor)
             self._fail(error)
             return
         self.close()

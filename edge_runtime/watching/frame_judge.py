@@ -31,8 +31,8 @@ from edge_runtime.watching.events import (
     utc_now,
 )
 from edge_runtime.watching.frame_checks import FrameChecks
+from edge_runtime.watching.hang_watchdog import INFERENCE_COMPONENT, HangWatchdog
 from edge_runtime.watching.health_board import HealthBoard
-from edge_runtime.watching.inference_watchdog import INFERENCE_COMPONENT, InferenceWatchdog
 from edge_runtime.watching.model_slot import ModelSlot
 from edge_runtime.watching.statistics import WatchStatistics
 
@@ -77,7 +77,7 @@ class FrameJudge:
         view: View,
         decider: AlarmDecider,
         checks: FrameChecks | None,
-        watchdog: InferenceWatchdog,
+        watchdog: HangWatchdog,
         drift_window_frames: int,
         threshold: float | None,
         stop: threading.Event,
@@ -127,7 +127,7 @@ class FrameJudge:
             self._report_unreadable(frame, str(error))
         except Exception as error:  # months of work must not end with one frame that nobody thought of
             LOGGER.exception("frame %s could not be judged", frame.name)
-            self._fail(f"Frame '{frame.name}' could not be judged: {type(error).__name__}: {error}")
+            self._fail(frame, f"{type(error).__name__}: {error}")
         return True
 
     def change_threshold(self, threshold: float, origin: str) -> None:
@@ -162,6 +162,22 @@ class FrameJudge:
         if threshold != previous_threshold:
             self._hub.publish(ThresholdChanged(utc_now(), threshold, previous_threshold, "model"))
 
+    def renew_model(self) -> bool:
+        """Load the model again because an interpreter has failed; the threshold stays, unless it is another model.
+
+        Returns:
+            Whether it judges a picture.
+        """
+        loaded = self._model.renew()
+        if loaded is None:
+            return False
+        if loaded.sha256 == self.model_sha256:
+            loaded.detector.threshold = self.detector.threshold
+            self.detector = loaded.detector
+        else:
+            self.take_over_model()
+        return True
+
     def _judge(self, frame: Frame, while_waiting: Callable[[], None]) -> bool:
         picture = self._view.of(frame.decode(), frame.name)
         checks = self._checks
@@ -190,14 +206,15 @@ class FrameJudge:
 
     def _examined(self, picture: Picture) -> Examination | None:
         """Run the model; None when the interpreter failed, which health then says."""
-        self._watchdog.begin()
+        examination = None
+        self._watchdog.inference_begins()
         try:
-            return self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
+            examination = self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
         except BackendError as error:
             self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", str(error)))
-            return None
         finally:
-            self._watchdog.end()
+            self._watchdog.inference_ends(succeeded=examination is not None)
+        return examination
 
     def _examined_once_it_works(
         self, picture: Picture, frame: Frame, while_waiting: Callable[[], None]
@@ -216,7 +233,7 @@ class FrameJudge:
         self._model_back_off.reset()
         self._board.report(ComponentHealth(INFERENCE_COMPONENT, "ok", "Inference works again."))
         if examination is None:
-            self._fail(f"Frame '{frame.name}' could not be judged: the model judges a test picture, but not this one.")
+            self._fail(frame, "the model judges a test picture, but not this one.")
         return examination
 
     def _renewed(self, while_waiting: Callable[[], None]) -> bool:
@@ -227,15 +244,8 @@ class FrameJudge:
                 if self._stop.wait(min(left_seconds, _WAIT_SECONDS)):
                     return False
                 while_waiting()
-            loaded = self._model.renew()
-            if loaded is None:
-                continue
-            if loaded.sha256 == self.model_sha256:
-                loaded.detector.threshold = self.detector.threshold
-                self.detector = loaded.detector
-            else:
-                self.take_over_model()
-            return True
+            if self.renew_model():
+                return True
 
     def _report_view(self, problem: str) -> None:
         self._view_problem = problem
@@ -306,11 +316,14 @@ class FrameJudge:
             self._unreadable_again_seconds = now_seconds + _SAME_REASON_EVERY_SECONDS
         self._hub.publish(FrameUnreadable(utc_now(), self._source_name, frame.name, reason))
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, frame: Frame, reason: str) -> None:
         self.statistics.failed += 1
-        self._frames_problem = message
-        self._board.report(ComponentHealth(FRAMES_COMPONENT, "degraded", message))
-        self._note_unjudged(message)
+        self._note_unjudged(reason)
+        without_name = reason.replace(frame.name, "")
+        if self._unjudged_in_a_row < _UNJUDGED_IS_FAILED and without_name != self._frames_problem:
+            self._frames_problem = without_name
+            message = f"Frame '{frame.name}' could not be judged: {reason}"
+            self._board.report(ComponentHealth(FRAMES_COMPONENT, "degraded", message))
 
     def _note_unjudged(self, reason: str) -> None:
         self._unjudged_in_a_row += 1

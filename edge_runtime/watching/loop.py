@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from edge_runtime.errors import CalibrationError
+from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.pacing import Pacing
 from edge_runtime.sources.source import Source
 from edge_runtime.version import __version__
@@ -16,6 +17,7 @@ from edge_runtime.watching.decision import AlarmDecider
 from edge_runtime.watching.event_hub import EventHub
 from edge_runtime.watching.events import AlarmState, ComponentHealth, WatchEnded, WatchStarted, utc_now
 from edge_runtime.watching.frame_judge import FrameJudge
+from edge_runtime.watching.hang_watchdog import INFERENCE_COMPONENT, HangWatchdog
 from edge_runtime.watching.health_board import HealthBoard
 from edge_runtime.watching.model_slot import ModelSlot
 from edge_runtime.watching.service_manager import ServiceManager
@@ -40,6 +42,7 @@ class WatchLoop:
         board: Where health goes.
         pacing: Which frames are judged.
         decider: The alarm that the judge decides on.
+        watchdog: Is told that the loop goes on.
         summary_seconds: Time between two summary lines in the log; 0: none.
         service: Who is told that the loop is alive.
         outlives_source: Whether the loop goes on, without frames, after the source has ended.
@@ -56,6 +59,7 @@ class WatchLoop:
         board: HealthBoard,
         pacing: Pacing,
         decider: AlarmDecider,
+        watchdog: HangWatchdog,
         summary_seconds: float,
         service: ServiceManager,
         outlives_source: bool,
@@ -68,6 +72,7 @@ class WatchLoop:
         self._board = board
         self._pacing = pacing
         self._decider = decider
+        self._watchdog = watchdog
         self._summary_seconds = summary_seconds
         self._service = service
         self._outlives_source = outlives_source
@@ -78,6 +83,8 @@ class WatchLoop:
         self._next_chores_seconds = 0.0
         self._next_summary_seconds = monotonic() + summary_seconds
         self._passed_over = 0
+        self._renewal_due_seconds: float | None = None  # None: no interpreter besides the judge's has failed
+        self._renewal_back_off = BackOff()
 
     @property
     def statistics(self) -> WatchStatistics:
@@ -112,6 +119,15 @@ class WatchLoop:
     def reload_model(self) -> None:
         """Read the artefact again; its own threshold then holds."""
         self._wish(self._reload_model)
+
+    def renew_model(self, problem: str) -> None:
+        """Load the model again, as often as it takes: an interpreter has failed that is not the judge's.
+
+        Args:
+            problem: What health says meanwhile.
+        """
+        self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", problem))
+        self._wish(self._begin_renewal)
 
     def set_threshold(self, threshold: float, origin: str) -> None:
         """Use another threshold from the next frame on; see `sinks.sink.Controls`."""
@@ -166,6 +182,8 @@ class WatchLoop:
             wishes, self._wishes = self._wishes, []
         for wish in wishes:
             wish()
+        if self._renewal_due_seconds is not None and now_seconds >= self._renewal_due_seconds:
+            self._try_renewal()
         self.statistics.dropped = self._source.dropped - self._passed_over
         self._board.report(self._source.health())
         for sink in self._hub.sinks:
@@ -174,6 +192,7 @@ class WatchLoop:
             self._judge.take_over_model()
         problem = self._model.problem
         self._board.report(ComponentHealth(MODEL_COMPONENT, "degraded" if problem else "ok", problem))
+        self._watchdog.loop_is_alive()
         self._service.alive(f"{self.statistics.judged} judged, alarm {self.alarm}, health {self._board.overall()}")
         if self._summary_seconds and now_seconds >= self._next_summary_seconds:
             self._next_summary_seconds = now_seconds + self._summary_seconds
@@ -192,6 +211,18 @@ class WatchLoop:
     def _reload_model(self) -> None:
         if self._model.reload() is not None:
             self._judge.take_over_model()
+
+    def _begin_renewal(self) -> None:
+        if self._renewal_due_seconds is None:
+            self._renewal_due_seconds = monotonic() + self._renewal_back_off.next_seconds()
+
+    def _try_renewal(self) -> None:
+        if not self._judge.renew_model():
+            self._renewal_due_seconds = monotonic() + self._renewal_back_off.next_seconds()
+            return
+        self._renewal_due_seconds = None
+        self._renewal_back_off.reset()
+        self._board.report(ComponentHealth(INFERENCE_COMPONENT, "ok", "Inference works again."))
 
     def _ended(self) -> WatchEnded:
         done = self.statistics

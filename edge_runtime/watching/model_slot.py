@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ class LoadedModel:
     Attributes:
         detector: What judges.
         sha256: The first 12 hexadecimal digits of its file's SHA-256.
+        content: The bytes of its file, so that it can be loaded again when another file is there.
     """
 
     detector: AnomalyDetector
     sha256: str
+    content: bytes = field(repr=False)
 
 
 class ModelSlot:
@@ -87,27 +90,47 @@ class ModelSlot:
         return self.current
 
     def renew(self) -> LoadedModel | None:
-        """Load the file again because the interpreter has failed, which says nothing of the file.
+        """Load the model again because the interpreter has failed, which says nothing of the model.
+
+        Another file that is there by now is taken over if it works; else the present model goes on.
 
         Returns:
-            The model, which may be another one by now; None while it does not work.
+            The model; None while it does not work.
         """
-        signature = _signature(self.path)
+        signature, content = _signature(self.path), _content(self.path)
+        is_present = content == self.current.content
+        if content and not is_present and self.reload() is not None:
+            return self.current
         try:
-            self.current = self._loaded()
+            self.current = self._loaded() if is_present else self._loaded_from_memory()
         except Exception:  # an accelerator that is away fails in many ways
             return None
-        self._signature, self._candidate, self.problem = signature, None, ""
+        if is_present:
+            self._signature, self._candidate, self.problem = signature, None, ""
         return self.current
 
     def _loaded(self) -> LoadedModel:
-        before = _sha256(self.path)
+        before = _content(self.path)
         detector = self.load(self.path)
-        if _sha256(self.path) != before:
+        if _content(self.path) != before:
             raise ArtefactError(f"Artefact '{self.path}' changed while it was read. Move it into place in one step.")
         # A file can be sound and its model broken: it has to judge a picture before it judges parts.
-        detector.detect(np.full(detector.preprocessing.input_shape, 127, np.uint8))
-        return LoadedModel(detector, before[:12])
+        judge_test_picture(detector)
+        return LoadedModel(detector, hashlib.sha256(before).hexdigest()[:12], before)
+
+    def _loaded_from_memory(self) -> LoadedModel:
+        with tempfile.TemporaryDirectory(prefix="tfganomaly-") as folder:
+            path = Path(folder) / self.path.name
+            path.write_bytes(self.current.content)
+            detector = self.load(path)
+        detector.path = self.path
+        judge_test_picture(detector)
+        return replace(self.current, detector=detector)
+
+
+def judge_test_picture(detector: AnomalyDetector) -> None:
+    """Judge a grey picture, which raises what it raises when the model or its interpreter does not work."""
+    detector.detect(np.full(detector.preprocessing.input_shape, 127, np.uint8))
 
 
 def _signature(path: Path) -> _Signature | None:
@@ -118,8 +141,8 @@ def _signature(path: Path) -> _Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _sha256(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError:
-        return ""  # the loader says what is wrong with the file
+        return b""  # the loader says what is wrong with the file

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import OptionError
+from edge_runtime.sinks.evidence import EvidenceSink
 from edge_runtime.sinks.sink import Controls, Sink
+from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.opening import SourceOptions, open_source
 from edge_runtime.sources.pacing import parse_pacing
 from edge_runtime.sources.source import Source
@@ -18,8 +20,8 @@ from edge_runtime.watching.event_hub import EventHub
 from edge_runtime.watching.events import WatchEnded
 from edge_runtime.watching.frame_checks import FrameChecks
 from edge_runtime.watching.frame_judge import FrameJudge
+from edge_runtime.watching.hang_watchdog import HangWatchdog
 from edge_runtime.watching.health_board import HealthBoard
-from edge_runtime.watching.inference_watchdog import InferenceWatchdog
 from edge_runtime.watching.loop import WatchLoop
 from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot
 from edge_runtime.watching.options import WatchOptions
@@ -80,7 +82,7 @@ class WatchSession:
         self.hub = EventHub()
         self.board = HealthBoard(self.hub)
         self.model = ModelSlot(model, load_detector)
-        self._watchdog = InferenceWatchdog(self.board, options.inference_limit_seconds)
+        self._watchdog = HangWatchdog(self.board, options.inference_limit_seconds)
         self._service = ServiceManager()
         stop = threading.Event()
         decider = AlarmDecider(rule)
@@ -105,6 +107,7 @@ class WatchSession:
             board=self.board,
             pacing=pacing,
             decider=decider,
+            watchdog=self._watchdog,
             summary_seconds=options.summary_seconds,
             service=self._service,
             outlives_source=outlives_source,
@@ -112,7 +115,9 @@ class WatchSession:
         )
         self.hub.add(ConsoleLog(), takes_judgements=False)
         for open_one in sink_openers:
-            self.hub.add(open_one(self.loop))
+            sink = open_one(self.loop)
+            _check_not_watched(sink, source)
+            self.hub.add(sink)
 
     def run(self, when_ready: Callable[[], None] = lambda: None) -> WatchEnded:
         """Watch until the source ends or somebody says stop; then let the sinks deliver what they have.
@@ -135,3 +140,16 @@ class WatchSession:
             self.source.close()
             self._watchdog.close()
             self.hub.close(CLOSE_TIMEOUT_SECONDS)
+
+
+def _check_not_watched(sink: Sink, source: Source) -> None:
+    """Refuse a folder of evidence whose pictures would be judged, and saved, again and again.
+
+    Raises:
+        OptionError: It is in the watched folder.
+    """
+    if isinstance(sink, EvidenceSink) and isinstance(source, FolderSource) and source.covers(sink.folder):
+        raise OptionError(
+            f"--sink evidence:{sink.folder} is in the watched folder '{source.name}', so what is saved would be judged "
+            "again; a folder outside of it was expected. Name another, or a hidden one that begins with a dot."
+        )

@@ -27,7 +27,7 @@ from edge_runtime.sources.source import SOURCE_COMPONENT
 from edge_runtime.watching.events import ComponentHealth
 from tests.edge_runtime.test_image_reading import png_header
 from tests.edge_runtime.watching.fakes import ListSource, wait_for
-from tests.edge_runtime.watching.test_session import bad, good
+from tests.edge_runtime.watching.test_session import Interpreter, bad, good, with_interpreter
 
 Start = Callable[..., Service]
 TOKEN = "a-token-of-some-length"
@@ -415,6 +415,37 @@ def test_uploads_are_judged_by_a_new_model_as_soon_as_the_watch_is(start_service
     assert after["model_sha256"] != before["model_sha256"]
     assert after["threshold"] == 0.7
     assert after["score"] != before["score"]
+
+
+def test_an_interpreter_that_dies_under_uploads_is_a_state_of_health_and_loaded_anew(start_service: Start) -> None:
+    interpreters: list[Interpreter] = []
+    is_away = False
+
+    def load(path: Path) -> AnomalyDetector:
+        interpreters.append(Interpreter())
+        interpreters[-1].failures = 10**6 if is_away else 0
+        return with_interpreter(interpreters[-1])(path)
+
+    service = start_service(load_detector=load)
+    is_away = True
+    for interpreter in interpreters:
+        interpreter.failures = 10**6
+    loaded = len(interpreters)
+    status, answer = ask(service, "POST", "/v1/inspect", png(good()))
+    assert (status, answer) == (503, {"error": "the accelerator has gone"})
+    status, health = ask(service, "GET", "/health")
+    assert status == 503
+    assert health["components"][0] == {
+        "component": "inference",
+        "state": "failed",
+        "message": "the accelerator has gone",
+    }
+    wait_for(lambda: len(interpreters) > loaded + 1)  # tried more than once, without another upload
+    assert ask(service, "GET", "/health")[0] == 503
+    is_away = False
+    wait_for(lambda: ask(service, "GET", "/health")[0] == 200)
+    status, verdict = ask(service, "POST", "/v1/inspect", png(good()))
+    assert (status, verdict["threshold"]) == (200, 0.2)
 
 
 def test_the_page_state_holds_scores_and_new_frames_only(start_service: Start) -> None:

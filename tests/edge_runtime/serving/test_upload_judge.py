@@ -24,7 +24,7 @@ from tests.edge_runtime.conftest import cached_flatbuffer
 from tests.edge_runtime.serving.test_service import ask, png
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
 from tests.edge_runtime.watching.fakes import wait_for
-from tests.edge_runtime.watching.test_session import bad
+from tests.edge_runtime.watching.test_session import Interpreter, bad, with_interpreter
 
 PICTURE = bad()
 MAX_PIXELS = 1_000_000
@@ -124,6 +124,21 @@ def test_a_model_that_uploads_cannot_use_is_not_taken_over(slot: ModelSlot) -> N
     works = True
     assert slot.reload() is not None
     assert judged(judge).model_sha256 == slot.current.sha256 != before.model_sha256
+
+
+def test_a_model_counts_as_renewed_when_the_detector_for_uploads_judges_too(slot: ModelSlot) -> None:
+    failures = 0
+
+    def load(path: Path) -> AnomalyDetector:
+        interpreter = Interpreter()
+        interpreter.failures = failures
+        return with_interpreter(interpreter)(path)
+
+    UploadJudge(slot, load, MAX_PIXELS)
+    failures = 1
+    assert slot.renew() is None
+    failures = 0
+    assert slot.renew() is slot.current
 
 
 def test_a_file_that_changes_between_the_first_two_loads_is_refused(slot: ModelSlot) -> None:

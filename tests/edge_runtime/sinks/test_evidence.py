@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from PIL import Image
 from edge_runtime.errors import SinkError
 from edge_runtime.sinks import evidence as evidence_module
 from edge_runtime.sinks.evidence import EvidenceSink
+from edge_runtime.sinks.sink import Evidence
 from tests.edge_runtime.sinks.event_samples import alarm_change, evidence, judgement
 from tests.edge_runtime.sinks.waiting import wait_until
 
@@ -144,6 +146,55 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(tmp_path: Path) -> No
     sink.close(10)
     assert saved(tmp_path) == list(range(13, 21))
     assert "dropped" in sink.health().message
+
+
+def test_frames_around_an_alarm_do_not_push_out_the_alarms_own(tmp_path: Path) -> None:
+    sink = EvidenceSink(tmp_path, max_bytes=10_000_000, around_alarm=20)
+    for sequence in range(1, 41):
+        sink.deliver(judgement(sequence, 0.1), evidence())
+    for sequence in range(41, 44):
+        sink.deliver(judgement(sequence, 0.9), evidence())
+    sink.deliver(alarm_change(43), None)
+    for sequence in range(44, 64):
+        sink.deliver(judgement(sequence, 0.1), evidence())
+    assert sink.counts().waiting == 8 + 20
+    sink.start()
+    sink.close(20)
+    kept = saved(tmp_path)
+    assert len(kept) == 28
+    assert {41, 42, 43} < set(kept)
+    assert kept[-1] == 63
+
+
+def test_a_full_disk_is_one_state_whatever_frame_meets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge_runtime.atomic_files._flush_to_disk", refuse)
+    sink = opened(tmp_path)
+    states = set()
+    for sequence in (1, 2, 3):
+        sink._retry_at = 0.0
+        deliver(sink, sequence, 0.9)
+        states.add(sink.health())
+    sink.close(1)
+    (health,) = states
+    assert health.state == "failed"
+    assert health.message.startswith(f"Cannot write '{tmp_path}': the disk is full.")
+
+
+def test_a_frame_that_cannot_be_drawn_does_not_end_the_saving(tmp_path: Path) -> None:
+    def draw(frame: Image.Image) -> Image.Image:
+        raise MemoryError("no more memory")
+
+    sink = opened(tmp_path)
+    sink.deliver(judgement(1, 0.9), Evidence(Image.new("L", (48, 48)), draw))
+    wait_until(lambda: sink.counts().dropped == 1, "given up")
+    wait_until(lambda: sink.health().state == "ok", "recovered")
+    deliver(sink, 2, 0.9)
+    sink.close(1)
+    assert sink.counts().delivered == 1
+    assert 2 in saved(tmp_path)
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from edge_runtime.errors import MissingExtraError, OptionError, SinkError
 from edge_runtime.sinks.evidence import EvidenceSink
+from edge_runtime.sinks.home_assistant import device_id
 from edge_runtime.sinks.jsonl import JsonLinesSink
 from edge_runtime.sinks.options import SinkOptions
 from edge_runtime.sinks.parsing import open_sink
@@ -44,6 +46,16 @@ def test_a_specification_opens_its_sink(specification: str, kind: type, name: st
 def test_an_mqtt_address_is_understood(specification: str, name: str) -> None:
     pytest.importorskip("paho.mqtt", reason="the mqtt extra is not installed")
     assert open_sink(specification, DEFAULT).name == name
+
+
+def test_each_topic_prefix_is_a_client_of_its_own_and_plain_ones_keep_their_name() -> None:
+    assert device_id("factory/line1") == "tfganomaly_factory_line1"
+    alike = ["factory/line1", "factory_line1", "factory/line-1", "factory/line 1", "factory/line_1", "Factory/Line1"]
+    alike += ["fabrik/größe", "fabrik/grosse", "fabrik/gr_e", "ü", "ö", "/", "_"]
+    names = [device_id(prefix) for prefix in alike]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z0-9_]+", name) for name in names)
+    assert device_id("factory/line-1") == device_id("factory/line-1")
 
 
 @pytest.mark.parametrize(

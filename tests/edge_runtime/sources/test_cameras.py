@@ -6,6 +6,7 @@ import http.server
 import io
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_a_lost_camera_is_opened_again_with_growing_waits() -> None:
     assert waits[2] > waits[1] > 0.1
     assert isinstance(cameras[0], FakeCamera)
     assert cameras[0].closed
+    source.close()
+
+
+def test_a_camera_that_cannot_even_be_closed_is_opened_again() -> None:
+    class Stuck(FakeCamera):
+        def close(self) -> None:
+            raise RuntimeError("the device is gone")
+
+    cameras = [Stuck([CameraLost("unplugged")]), FakeCamera([plain(2)] * 100, 0.05)]
+    source = LiveSource("camera:0", lambda: cameras.pop(0), back_off=BackOff(first_seconds=0.05))
+    source.start()
+    assert int(np.asarray(next_of(source).content).max()) == 2
     source.close()
 
 
@@ -265,6 +278,7 @@ class FakePicamera2:
     def __init__(self, index: int) -> None:
         if index > 0:
             raise IndexError("list index out of range")
+        self.calls: list[str] = []
 
     def create_still_configuration(self, main: dict[str, object]) -> dict[str, object]:
         return main
@@ -275,11 +289,57 @@ class FakePicamera2:
     def start(self) -> None:
         pass
 
-    def capture_array(self, stream: str) -> np.ndarray:
-        return plain(7)
+    def capture_array(self, stream: str, wait: bool) -> FakeJob:
+        assert not wait
+        return FakeJob(plain(7))
+
+    def cancel_all_and_flush(self) -> None:
+        self.calls.append("cancel")
 
     def close(self) -> None:
-        pass
+        self.calls.append("close")
+
+
+class FakeJob:
+    """What is asked of `picamera2`'s camera thread."""
+
+    def __init__(self, picture: np.ndarray | None) -> None:
+        self._future: Future[np.ndarray] = Future()
+        if picture is not None:
+            self._future.set_result(picture)
+
+    def get_result(self, timeout: float | None = None) -> np.ndarray:
+        return self._future.result(timeout)
+
+
+def test_a_raspberry_pis_camera_that_sends_nothing_more_is_lost_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.sources.picamera._FRAME_TIMEOUT_SECONDS", 0.1)
+
+    class Silent(FakePicamera2):
+        def capture_array(self, stream: str, wait: bool) -> FakeJob:
+            return FakeJob(None)
+
+    driver = Silent(0)
+    camera = PiCamera(0, lambda index: driver)
+    with pytest.raises(CameraLost, match=r"'picamera:0' gives no frames: none came for 0\.1 s"):
+        camera.read()
+    camera.close()
+    assert driver.calls == ["cancel", "close"]
+
+
+def test_a_raspberry_pis_camera_that_does_not_start_is_released() -> None:
+    class Busy(FakePicamera2):
+        def start(self) -> None:
+            raise RuntimeError("Camera frontend has timed out")
+
+        def close(self) -> None:
+            super().close()
+            raise RuntimeError("not running")
+
+    driver = Busy(0)
+    with pytest.raises(CameraLost, match=r"'picamera:0' cannot be opened: Camera frontend has timed out"):
+        PiCamera(0, lambda index: driver)
+    assert driver.calls == ["close"]
 
 
 def test_the_raspberry_pis_camera_is_read_through_picamera2() -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from edge_runtime.errors import ImageError, SourceError
+from edge_runtime.image_files import natural_order
+from edge_runtime.sources import folder as folder_module
 from edge_runtime.sources.folder import FolderSource
+from edge_runtime.sources.folder_listing import listing_order
 from edge_runtime.sources.seen_files import SeenFiles, fingerprint
 from edge_runtime.sources.source import Frame
 
@@ -70,6 +74,87 @@ def test_new_files_are_given_once_when_they_are_complete(
     assert sorted(take(source, 3)) == ["moved.png", "new.png", "new2.png"]
     assert nothing_more(source)
     source.close()
+
+
+def test_a_file_that_is_moved_to_a_hidden_folder_is_not_given(tmp_path: Path) -> None:
+    pytest.importorskip("watchdog", reason="the watch extra is not installed")
+    for name in (".Trash-1000/files/old.png", ".thumbnails/old.png"):
+        write_image(tmp_path / name)
+    path = write_image(tmp_path / "a.png", 1)
+    source = source_of(tmp_path, include_existing=False)
+    path.rename(tmp_path / ".Trash-1000/files/a.png")
+    write_image(tmp_path / ".thumbnails/a.png", 2)
+    assert nothing_more(source)
+    write_image(tmp_path / "b.png", 3)
+    assert take(source, 1) == ["b.png"]
+    source.close()
+
+
+def test_a_large_folder_is_looked_at_in_parts_that_leave_time_for_chores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.folder._IMAGES_A_PART", 10)
+    monkeypatch.setattr("edge_runtime.sources.folder_observer.FolderObserver.keep_running", lambda self: None)
+    content = write_image(tmp_path / "part0.png").read_bytes()
+    for number in range(1, 45):
+        (tmp_path / f"part{number}.png").write_bytes(content)
+    listed = 0
+    images_below = folder_module.images_below
+
+    def counted(root: str) -> Iterator[tuple[str, os.stat_result]]:
+        nonlocal listed
+        for image in images_below(root):
+            listed += 1
+            yield image
+
+    monkeypatch.setattr(folder_module, "images_below", counted)
+    source = source_of(tmp_path)
+    for number in range(1, 5):
+        assert source.next_frame(0) is None
+        assert listed == 10 * number
+    assert source.health().state == "ok"
+    assert take(source, 45) == [f"part{number}.png" for number in range(45)]
+    assert nothing_more(source)
+    source.close()
+
+
+def test_files_that_nobody_has_tried_to_read_yet_are_no_problem_however_seldom_a_folder_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.folder_observer.FolderObserver.keep_running", lambda self: None)
+    for number in range(3):
+        write_image(tmp_path / f"{number}.png", number)
+    source = source_of(tmp_path)
+    assert source.next_frame(0) is None
+    time.sleep(0.6)  # more than five times as long as a file needs to settle
+    assert take(source, 1) == ["0.png"]
+    assert source.health().state == "ok"
+    source.close()
+
+
+def test_the_order_of_a_look_is_the_natural_one() -> None:
+    names = ["part2", "part10", "part-2", "part", "Part2", "part02", "part 2", "2", "10", "a1b", "a1", "a01b", "é"]
+    paths = [
+        f"{folder}/{name}{suffix}"
+        for folder in ("/line", "/line/sub2", "/line/sub10", "/line2", "/Line")
+        for name in names
+        for suffix in (".png", ".PNG", "0.png", "/part.png")
+    ]
+    assert sorted(paths, key=listing_order) == sorted(paths, key=natural_order)
+
+
+def test_a_folder_covers_what_is_put_into_it_and_below_unless_it_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "line").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "line")
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "line", Path("line"), Path("link")):
+        source = FolderSource(folder)
+        assert [source.covers(Path(path)) for path in ("line", "line/new/evidence", "link/evidence")] == [True] * 3
+        assert [source.covers(Path(path)) for path in (".", "evidence", "line2", "line/.evidence")] == [False] * 4
+    monkeypatch.chdir(tmp_path / "line")
+    assert FolderSource(".").covers(Path("evidence"))
 
 
 def test_a_closed_file_need_not_settle(tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ def started(folder: Path, state: Path, **options: object) -> FolderSource:
     return source
 
 
+def num_open_files() -> int:
+    files = Path("/proc/self/fd")
+    if not files.is_dir():
+        pytest.skip("open files are counted as Linux shows them")
+    return len(list(files.iterdir()))
+
+
 def test_a_restart_gives_what_has_come_meanwhile_and_nothing_twice(line: Path, tmp_path: Path) -> None:
     source = started(line, tmp_path / "judged")
     assert take(source, 3) == ["a0.png", "a1.png", "a2.png"]
@@ -175,6 +182,27 @@ def test_the_file_forgets_with_the_memory(tmp_path: Path) -> None:
     again = started(folder, tmp_path / "judged")
     assert nothing_more(again)
     again.close()
+
+
+def test_a_record_that_cannot_be_put_in_place_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateFile(tmp_path / "judged")
+    state.open()
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = num_open_files()
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_runtime.atomic_files.os.replace", refuse)
+        for _ in range(3):
+            state.rewrite(np.array([4], np.uint64))
+            assert state.is_behind
+    assert num_open_files() == before
+    state.rewrite(np.array([4], np.uint64))
+    assert not state.is_behind
+    state.close()
 
 
 def test_what_cannot_be_a_state_file_is_refused_and_left_alone(line: Path, tmp_path: Path) -> None:

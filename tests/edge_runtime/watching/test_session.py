@@ -17,6 +17,7 @@ import pytest
 from edge_runtime.artefact import write_artefact
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import ArtefactError, BackendError, CalibrationError, OptionError, SinkError
+from edge_runtime.sinks.evidence import EvidenceSink
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth
 from edge_runtime.watching.options import WatchOptions
@@ -141,6 +142,24 @@ def test_an_error_that_nobody_thought_of_costs_one_frame(watch: Watch, monkeypat
     assert (health.component, health.state) == ("frames", "degraded")
     assert "ZeroDivisionError: odd" in health.message
     assert (again.component, again.state) == ("frames", "ok")
+
+
+def test_frames_that_fail_alike_are_one_event_and_failed_until_one_can_be_judged(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, sink = watch(ListSource([good() for _ in range(26)]))
+    examine = AnomalyDetector.examine
+    calls = iter(range(26))
+
+    def at_last(self: AnomalyDetector, image: object, *, with_map: bool) -> object:
+        if next(calls) < 25:
+            raise ZeroDivisionError("odd")
+        return examine(self, image, with_map=with_map)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AnomalyDetector, "examine", at_last)
+    assert session.run().judged == 1
+    assert session.loop.statistics.failed == 25
+    assert [event.health.state for event in sink.of("health")] == ["degraded", "failed", "ok"]
 
 
 def test_when_no_frame_can_be_judged_health_says_so_once_and_until_one_can(watch: Watch) -> None:
@@ -365,6 +384,52 @@ def test_an_inference_that_hangs_is_said_while_it_hangs(watch: Watch) -> None:
     assert sink.of("health")[-1].health.state == "ok"
 
 
+def test_a_late_inference_that_fails_is_not_called_well_before_one_succeeds(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.05)
+    interpreter = Interpreter()
+    session, sink = watch(ListSource([good()]), with_interpreter(interpreter), inference_limit_seconds=0.1)
+    interpreter.wait_seconds, interpreter.failures = 0.3, 10**6
+    thread = in_background(session.run)
+    wait_for(lambda: interpreter.failures < 10**6 - 2)  # it was loaded again and failed again
+    health = [(event.health.component, event.health.state) for event in sink.of("health")]
+    assert health == [("inference", "failed"), ("inference", "failed")]
+    assert "longer than 0.1 s" in sink.of("health")[0].health.message
+    assert sink.of("health")[1].health.message == "the accelerator has gone"
+    assert session.board.overall() == "failed"
+    interpreter.wait_seconds, interpreter.failures = 0.0, 0
+    thread.join(20)
+    assert len(sink.of("judgement")) == 1
+    assert session.board.overall() == "ok"
+
+
+def test_a_loop_that_hangs_in_its_source_is_said_until_it_goes_on(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.watching.loop._CHORES_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("edge_runtime.watching.hang_watchdog._LOOP_LIMIT_SECONDS", 1.0)
+    answers = threading.Event()
+
+    class DeadDrive(ListSource):
+        def next_frame(self, timeout_seconds: float) -> Frame | None:
+            answers.wait()
+            return super().next_frame(timeout_seconds)
+
+    session, sink = watch(DeadDrive([good()], ends=False))
+    thread = in_background(session.run)
+    wait_for(lambda: sink.of("health"))
+    health = sink.of("health")[0].health
+    assert (health.component, health.state) == ("loop", "failed")
+    assert "nothing is judged" in health.message
+    assert session.board.overall() == "failed"
+    answers.set()
+    wait_for(lambda: session.board.overall() == "ok")
+    session.loop.stop("enough")
+    thread.join(10)
+    assert len(sink.of("judgement")) == 1
+
+
 def test_outages_of_source_and_sinks_are_health_and_nothing_ends(watch: Watch) -> None:
     source = ListSource([good()], ends=False)
     session, sink = watch(source)
@@ -441,6 +506,16 @@ def test_what_the_user_wrote_is_checked_before_anything_starts(artefact_path: Pa
         WatchSession(tmp_path / "none.tflite", str(tmp_path), WatchOptions(), AnomalyDetector)
     with pytest.raises(SinkError, match="given twice"):
         WatchSession(artefact_path, str(tmp_path), WatchOptions(), AnomalyDetector, [lambda _: ListSink()] * 2)
+    evidence = tmp_path / "new/evidence"
+    with pytest.raises(OptionError, match=r"evidence is in the watched folder '.*a folder outside of it was expected"):
+        WatchSession(
+            artefact_path,
+            str(tmp_path),
+            WatchOptions(),
+            AnomalyDetector,
+            [lambda _: EvidenceSink(evidence, max_bytes=1, around_alarm=0)],
+        )
+    assert not evidence.exists()
     assert threading.active_count() == threads
 
 
