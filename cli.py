@@ -20,6 +20,7 @@ from tfganomaly.terminal import (
     BAD_INPUT_EXIT_CODE,
     OneLineErrors,
     SeveralValues,
+    echo,
     given_options,
     options_from,
     progress_bar,
@@ -124,7 +125,7 @@ def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path 
 
     with ConsoleObserver() as observer:
         summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
-    click.echo(summary.text())
+    echo(summary.text())
 
 
 @main.command()
@@ -153,12 +154,15 @@ def defects(data: str, output: Path, seed: int, archive: Path | None) -> None:
     require_extra("train")
     import dataclasses
 
+    from tfganomaly.data.folders import refuse_output_among_images
     from tfganomaly.data.loading import count_channels
     from tfganomaly.data.sources import open_dataset
     from tfganomaly.options import resolve_options
     from tfganomaly.synthetic_defects.sheet import write_defect_sheet
 
-    items = open_dataset(data, archive=archive).train
+    dataset = open_dataset(data, archive=archive)
+    refuse_output_among_images(dataset.source, output, "--output")
+    items = dataset.train
     training, model = resolve_options("inspection", {})
     model = dataclasses.replace(model, channels=count_channels(items))
     kinds = write_defect_sheet(items, training, model, output, seed)
@@ -186,8 +190,8 @@ def evaluate(
 
     RUN_OR_TFLITE is a folder that train wrote or a file that export wrote: the same command on both compares float
     with int8. DATA is what train takes; its test part is scored (test/good and test/DEFECT, with ground_truth masks
-    where there are any). Of a plain folder of good images the held-back part is scored, which tells the false alarm
-    rate and nothing else.
+    where there are any). Of the plain folder of good images that it was trained on the held-back part is scored, of
+    another one every image, as good: that tells the false alarm rate and nothing else.
 
     Trivial scores (mean grey, contrast, file size, image size) are measured beside, so that nobody believes a model
     that only measures brightness.
@@ -199,11 +203,14 @@ def evaluate(
     from tfganomaly.extras import require_extra
 
     require_extra("train", "sklearn", "matplotlib", "jinja2", "rich")
+    from tfganomaly.data.folders import refuse_output_among_images
     from tfganomaly.evaluation.evaluate import evaluate as evaluate_scorer
     from tfganomaly.evaluation.summary import summary_lines
 
     opened = _open_scorer(scorer, threads)
     dataset = _dataset_for(opened, data, archive)
+    if report:
+        refuse_output_among_images(dataset.source, report, "--report")
     if threshold is not None:
         opened.threshold = threshold
     with progress_bar("scoring") as progress:
@@ -215,15 +222,16 @@ def evaluate(
         from tfganomaly.evaluation.report import write_report
 
         report_path = write_report(report, result, opened)
-    click.echo("\n".join(summary_lines(result, report_path)))
+    echo("\n".join(summary_lines(result, report_path)))
 
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
 @click.option("--data", help="Where the training data is now, if it has moved since training.")
+@archive_option
 @options_from("export.options:ExportOptions")
-def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
+def export(run: Path, output: Path, data: str | None, archive: Path | None, **given: Any) -> None:
     """Turn a trained run into one int8 .tflite file for a device.
 
     Batch norm is folded into the convolutions, the graph is fine-tuned with quantization in the loop against the float
@@ -239,8 +247,8 @@ def export(run: Path, output: Path, data: str | None, **given: Any) -> None:
 
     options = given_options(ExportOptions, given)
     with stage_progress() as progress:
-        result = export_run(run, output, options, data_source=data, progress=progress)
-    click.echo(result.text())
+        result = export_run(run, output, options, data_source=data, archive=archive, progress=progress)
+    echo(result.text())
 
 
 @main.command()
@@ -287,7 +295,7 @@ def inspect(
     for result in inspect_images(detector, paths, with_map=heatmap_folder is not None):
         if result.error is not None and len(paths) == 1 and output_format == "table":
             raise ImageError(result.error)
-        click.echo(json.dumps(result.to_record()) if output_format == "json" else inspection_line(result))
+        echo(json.dumps(result.to_record()) if output_format == "json" else inspection_line(result))
         if heatmap_folder is not None:
             heatmap_folder.write(detector, result)
         unreadable += result.detection is None
@@ -481,7 +489,7 @@ def info(model: Path, edgetpu: bool, output_format: str) -> None:
         from edge_runtime.text_output import edgetpu_text
 
         check = check_edgetpu_file(model)
-        click.echo(json.dumps(check.to_dict()) if output_format == "json" else edgetpu_text(check))
+        echo(json.dumps(check.to_dict()) if output_format == "json" else edgetpu_text(check))
         return
     from edge_runtime.artefact import read_artefact
     from edge_runtime.flatbuffer import inspect_flatbuffer
@@ -492,7 +500,7 @@ def info(model: Path, edgetpu: bool, output_format: str) -> None:
     if output_format == "json":
         click.echo(json.dumps(info_record(artefact.metadata, inspection)))
     else:
-        click.echo(info_text(artefact.metadata, inspection))
+        echo(info_text(artefact.metadata, inspection))
 
 
 @main.command()
@@ -595,9 +603,12 @@ def _open_scorer(path: Path, threads: int) -> TrainedRun | AnomalyDetector:
 
 def _dataset_for(scorer: TrainedRun | AnomalyDetector, data: str, archive: Path | None) -> InspectionDataset:
     """The data with the split that the scorer was trained with, so that nothing it has learnt is scored."""
-    from tfganomaly.data.sources import open_dataset
+    from edge_runtime.detector import AnomalyDetector
+    from tfganomaly.evaluation.evaluated_data import open_for_artefact, open_for_run
 
-    return open_dataset(data, archive=archive, validation_fraction=scorer.validation_fraction, seed=scorer.data_seed)
+    if isinstance(scorer, AnomalyDetector):
+        return open_for_artefact(scorer.metadata.data, scorer.validation_fraction, scorer.data_seed, data, archive)
+    return open_for_run(scorer, data, archive)
 
 
 def _watch_session(

@@ -26,7 +26,7 @@ from edge_runtime.scoring import ScoreRule
 from edge_runtime.stored_fields import StoredFields
 from edge_runtime.version import __version__
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 METADATA_FILENAME = "tfganomaly.json"
 OUTPUT_NAMES = ("latent", "reconstructed_latent", "reconstruction")
 QUANTIZATIONS = ("qat", "ptq", "float32")
@@ -35,6 +35,8 @@ MAX_ARTEFACT_BYTES = 512 * 1024 * 1024
 
 _FLATBUFFER_IDENTIFIER = b"TFL3"
 _MAX_METADATA_BYTES = 16 * 1024 * 1024
+# What `zipfile` raises for a file that is no ZIP, or a damaged or foreign one.
+_ZIP_DAMAGE = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, NotImplementedError)
 # The earliest date that ZIP can tell: the file's bytes then depend on its content alone.
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -155,7 +157,7 @@ class Artefact:
         """Return the JSON object that is stored in the file."""
         return {
             "format_version": FORMAT_VERSION,
-            "flatbuffer_sha256": hashlib.sha256(self.flatbuffer).hexdigest(),
+            "flatbuffer_sha256": flatbuffer_sha256(self.flatbuffer),
             **self.metadata.to_dict(),
         }
 
@@ -169,9 +171,10 @@ class Artefact:
             document = json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ArtefactError(f"The metadata cannot be written as JSON: {error}.") from error
+        content = document.encode("utf-8", "backslashreplace")  # of a name that is not UTF-8: the escape that JSON has
         file = io.BytesIO(self.flatbuffer)
         with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo(METADATA_FILENAME, _FIXED_DATE), document.encode("utf-8"))
+            archive.writestr(zipfile.ZipInfo(METADATA_FILENAME, _FIXED_DATE), content)
         return file.getvalue()
 
 
@@ -201,17 +204,17 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
                 f"{FORMAT_VERSION}. Upgrade tfganomaly on this machine."
             )
         expected_sha256 = fields.text("flatbuffer_sha256")
-        if hashlib.sha256(flatbuffer).hexdigest() != expected_sha256:
+        if flatbuffer_sha256(flatbuffer) != expected_sha256:
             raise ArtefactError(
                 f"Artefact '{path}' was changed after its export: its model is not the one that its "
                 "metadata describes. Copy it again or export it again."
             )
         has_statistics = fields.mapping("score_rule").get("statistics") is not None
         is_letterboxed = fields.mapping("preprocessing").get("resize_rule") == "letterbox"
-        if (version < 5 and has_statistics) or (version < 4 and is_letterboxed):
+        if (version < 6 and has_statistics) or (version < 4 and is_letterboxed):
             raise ArtefactError(
-                f"Artefact '{path}' has format {version}, in which borders were filled and scores with image "
-                "statistics made in another way. Train and export it again."
+                f"Artefact '{path}' has format {version}, in which borders were filled and image statistics "
+                "made in another way. Train and export it again."
             )
         return Artefact(flatbuffer, ArtefactMetadata.from_dict(stored))
     except (ValueError, RecursionError) as error:  # MetadataError, and text that is not UTF-8 or not JSON
@@ -240,14 +243,31 @@ def write_artefact(path: str | os.PathLike[str], flatbuffer: bytes, metadata: Ar
     return artefact
 
 
-def replace_metadata(path: str | os.PathLike[str], metadata: ArtefactMetadata) -> Artefact:
+def replace_metadata(path: str | os.PathLike[str], metadata: ArtefactMetadata, expected_sha256: str) -> Artefact:
     """Write other metadata into an artefact; the model stays as it is to the byte.
 
+    Args:
+        path: The artefact.
+        metadata: What belongs to its model.
+        expected_sha256: `flatbuffer_sha256` of the model that `metadata` was made for.
+
     Raises:
-        ArtefactError: `path` is not a sound artefact; see `read_artefact`.
+        ArtefactError: `path` is not a sound artefact, see `read_artefact`, or holds another model by now; it is
+            untouched.
         OutputError: The file cannot be written; it is untouched.
     """
-    return write_artefact(path, read_artefact(path).flatbuffer, metadata)
+    flatbuffer = read_artefact(path).flatbuffer
+    if flatbuffer_sha256(flatbuffer) != expected_sha256:
+        raise ArtefactError(
+            f"Artefact '{path}' was replaced by another model in the meantime, which the new metadata does not fit. "
+            "It was left as it is; start again."
+        )
+    return write_artefact(path, flatbuffer, metadata)
+
+
+def flatbuffer_sha256(flatbuffer: bytes) -> str:
+    """Return what tells one model from another: 64 hexadecimal digits."""
+    return hashlib.sha256(flatbuffer).hexdigest()
 
 
 def read_tflite_file(path: str | os.PathLike[str]) -> bytes:
@@ -292,7 +312,7 @@ def strip_metadata(content: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile:
+    except _ZIP_DAMAGE:
         return content
     return content[: min(member.header_offset for member in members)] if members else content
 
@@ -308,7 +328,7 @@ def _split(content: bytes, path: str | os.PathLike[str]) -> tuple[bytes, bytes]:
             return content[:start], archive.read(member)
     except KeyError:
         raise _no_metadata(content, path) from None
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+    except _ZIP_DAMAGE as error:
         if METADATA_FILENAME.encode() in content:
             raise ArtefactError(
                 f"Artefact '{path}' is damaged or cut short ({error}). Copy it again or export it again."

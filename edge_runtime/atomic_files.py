@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,8 +47,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because Pillow and Keras choose the format by it. After an error,
     also a `KeyboardInterrupt`, the temporary file is removed and `path` is as it was. A link is followed: its
-    target is replaced. The block should do nothing but write, as any `OSError` in it is reported as a failure
-    to write.
+    target is replaced. A character device such as /dev/null and a named pipe are never replaced: of those `path` itself
+    is yielded, and what the block writes goes straight into it. The block should do nothing but write, as any `OSError`
+    in it is reported as a failure to write.
 
     Args:
         path: The file to write. Its folder must exist.
@@ -56,13 +58,20 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         The temporary path. The block must create a file there.
 
     Raises:
-        OutputError: No space, no permission, no such folder, `path` is a folder, or the block wrote nothing.
+        OutputError: No space, no permission, no such folder, `path` is a folder, a socket or a block device, or the
+            block wrote nothing.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.stem[:100]}.{os.getpid()}-{os.urandom(4).hex()}.part{target.suffix}")
     try:
-        if target.is_dir():
+        mode = _mode_of(path)
+        if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
+            yield Path(path)  # not `target`: /dev/stdout leads to a pipe that has no path
+            return
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", str(target))
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"Cannot write '{path}': it is a socket or a disk. Give the name of a file.")
         yield temporary
         _flush_to_disk(temporary)
         with suppress(FileNotFoundError):  # nothing to keep when there is no earlier file
@@ -88,10 +97,12 @@ def write_bytes_atomically(path: PathLike, data: bytes) -> None:
 def write_text_atomically(path: PathLike, text: str) -> None:
     """Write `text` as UTF-8 to `path`, line ends as they are, replacing an earlier file in one step.
 
+    The lone surrogates that a file name has in it when it is not UTF-8 are written as backslash, u and four digits.
+
     Raises:
         OutputError: The file cannot be written; an earlier file is untouched.
     """
-    write_bytes_atomically(path, text.encode("utf-8"))
+    write_bytes_atomically(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def require_free_space(path: PathLike, size_bytes: int) -> None:
@@ -112,6 +123,14 @@ def require_free_space(path: PathLike, size_bytes: int) -> None:
         raise output_error(path, error) from error
     if free_bytes < size_bytes:
         raise output_error(path, OSError(errno.ENOSPC, "No space left on device"))
+
+
+def _mode_of(path: PathLike) -> int:
+    """Return the mode of a file, its links followed; that of a regular file where there is none."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - `Path` would be made for this alone
+    except FileNotFoundError:
+        return stat.S_IFREG
 
 
 def _flush_to_disk(path: Path) -> None:

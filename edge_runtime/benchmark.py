@@ -21,6 +21,11 @@ from edge_runtime.errors import BackendError
 
 _COLD_STARTS = 3
 _COLD_START_TIMEOUT_SECONDS = 120
+# Not `python -m`, which looks for modules in the working directory first: a file random.py there would be run.
+_COLD_START_PROGRAM = (
+    "import sys; package_parent = sys.argv.pop(1); sys.path = [package_parent, *filter(None, sys.path)]; "
+    "from edge_runtime.cold_start import main; main(sys.argv[1:])"
+)
 
 
 def _say_nothing(line: str) -> None:
@@ -133,14 +138,12 @@ def _summary(values_ms: list[float]) -> dict[str, float]:
 def _cold_start(path: str | os.PathLike[str], num_threads: int, device: DeviceOptions) -> tuple[float, float]:
     """Return milliseconds from starting a process to its first score, and its peak memory in megabytes."""
     package_parent = str(Path(__file__).resolve().parent.parent)
-    search_path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH", "")]))
     arguments = [os.path.abspath(path), str(num_threads), device.device, *filter(None, [device.fallback])]  # noqa: PTH100
-    command = [sys.executable, "-m", "edge_runtime.cold_start", *arguments]
+    command = [sys.executable, "-c", _COLD_START_PROGRAM, package_parent, *arguments]
     start_seconds = monotonic()
     try:
         child = subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": search_path},
             capture_output=True,
             check=True,
             timeout=_COLD_START_TIMEOUT_SECONDS,

@@ -148,10 +148,15 @@ class Calibration:
             asked = f"a false alarm rate of {rate}"
         if self.num_images >= needed:
             return ""
+        consequence = ""
+        if self.threshold == self.score_max:  # an exported file has its run's threshold, on its own scale
+            consequence = (
+                ": the threshold lies at the highest score among them, and on average up to "
+                f"{1 / (self.num_images + 1):.1%} of further good images exceed it"
+            )
         return (
-            f"{self.num_images} good images are too few for {asked}, which needs at least {needed}: the threshold lies "
-            f"at the highest score among them, and on average up to {1 / (self.num_images + 1):.1%} of further good "
-            "images exceed it. Calibrate again when there are more."
+            f"{self.num_images} good images are too few for {asked}, which needs at least {needed}{consequence}. "
+            "Calibrate again when there are more."
         )
 
     @property

@@ -1,6 +1,6 @@
 """Loads an artefact and scores one image in a process of its own, then prints what that took as JSON.
 
-`benchmark` runs it as `python -m edge_runtime.cold_start MODEL.tflite THREADS DEVICE [FALLBACK]`.
+`benchmark` calls `main` there with MODEL.tflite THREADS DEVICE [FALLBACK].
 """
 
 from __future__ import annotations
@@ -52,7 +52,3 @@ def main(arguments: list[str]) -> None:
     shape = detector.preprocessing.input_shape
     detector.detect(np.full(shape, 127, np.uint8))
     sys.stdout.write(f'{{"scored_at_seconds": {monotonic()!r}, "peak_rss_mb": {peak_rss_mb()!r}}}\n')
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

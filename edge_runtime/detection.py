@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.artefact import ArtefactMetadata
+from edge_runtime.image_figures import cell_figures
 from edge_runtime.output_reading import OutputReader
 from edge_runtime.preprocessing import scale_pixels, unscale_pixels
 from edge_runtime.scoring import ModelOutputs, anomaly_maps
@@ -68,6 +69,7 @@ class Examination:
         clock_readings: `perf_counter` in seconds: at the start, with the image prepared, after the model, at the end.
         pixels: uint8 (H, W, C), what the model was given; looked at again for the map alone.
         raw_outputs: What the backend gave; None where neither map nor reconstruction will be asked for.
+        detail: `prepare_detail` of the image; None where the map is not made from it.
         windows: `scoring.window_distances` of the image.
         reader: What reads the outputs.
         metadata: Of the artefact; its score rule says where the map comes from.
@@ -78,6 +80,7 @@ class Examination:
 
     __slots__ = (
         "_clock_readings",
+        "_detail",
         "_metadata",
         "_pixels",
         "_raw_outputs",
@@ -95,6 +98,7 @@ class Examination:
         clock_readings: tuple[float, float, float, float],
         pixels: np.ndarray,
         raw_outputs: list[np.ndarray] | None,
+        detail: np.ndarray | None,
         windows: np.ndarray | None,
         reader: OutputReader,
         metadata: ArtefactMetadata,
@@ -105,6 +109,7 @@ class Examination:
         self._clock_readings = clock_readings
         self._pixels = pixels
         self._raw_outputs = raw_outputs
+        self._detail = detail
         self._windows = windows
         self._reader = reader
         self._metadata = metadata
@@ -156,7 +161,8 @@ class Examination:
     def anomaly_map(self) -> np.ndarray:
         """Make the map, float32 (H, W) in the model's input pixels, >= 0."""
         outputs, inputs = self.outputs, scale_pixels(self._pixels)[np.newaxis]
-        return anomaly_maps(self._metadata.score_rule, inputs, outputs, self._windows)[0]
+        textures = None if self._detail is None else cell_figures(self._detail)[np.newaxis]
+        return anomaly_maps(self._metadata.score_rule, inputs, outputs, textures, self._windows)[0]
 
     def reconstruction(self) -> np.ndarray | None:
         """Return how the model would draw the part if it were good, uint8 (H, W, C); None where it does not."""

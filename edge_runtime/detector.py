@@ -17,7 +17,15 @@ from edge_runtime.errors import ArtefactError, BackendError, CalibrationError
 from edge_runtime.integer_scoring import integer_score
 from edge_runtime.interpreter import BackendLoader, load_backend
 from edge_runtime.output_reading import OutputReader
-from edge_runtime.preprocessing import ImageSource, Preprocessing, image_name, prepare_image, scale_pixels
+from edge_runtime.preprocessing import (
+    ImageSource,
+    Preprocessing,
+    image_name,
+    prepare_detail,
+    prepare_image,
+    read_image,
+    scale_pixels,
+)
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
 
 __all__ = ["AnomalyDetector", "Detection", "Examination"]
@@ -154,7 +162,10 @@ class AnomalyDetector:
             ImageError, BackendError: As `detect`.
         """
         start = perf_counter()
-        metadata = self.metadata
+        metadata, detail = self.metadata, None
+        if with_map and metadata.score_rule.needs_textures:
+            image = read_image(image)  # once for both
+            detail = prepare_detail(image, metadata.preprocessing)
         pixels = prepare_image(image, metadata.preprocessing)
         if with_map and pixels is image:
             pixels = pixels.copy()  # a camera may write its next frame over it before the map is asked for
@@ -179,6 +190,7 @@ class AnomalyDetector:
             (start, prepared, inferred, perf_counter()),
             pixels,
             raw_outputs,
+            detail,
             windows,
             self._reader,
             metadata,

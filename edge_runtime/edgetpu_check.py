@@ -62,14 +62,15 @@ class EdgeTpuCheck:
     Attributes:
         operations: One verdict an operation, in the order of execution.
         cuts: Positions of the operations behind which the rest of their branch runs on the CPU.
-        parameter_bytes: Weights and biases of the operations that run on the Edge TPU.
+        parameter_bytes: Weights and biases of the operations that run on the Edge TPU; None of a file that has been
+            through the compiler, which hides them in its own operation.
         is_compiled: Whether the file has been through the compiler already.
         is_refused: Whether compiler 16.0 refuses the whole file, because it does not know an operation's version.
     """
 
     operations: tuple[OperationVerdict, ...]
     cuts: tuple[int, ...]
-    parameter_bytes: int
+    parameter_bytes: int | None
     is_compiled: bool
     is_refused: bool
 
@@ -79,9 +80,9 @@ class EdgeTpuCheck:
         return sum(verdict.runs_on == EDGE_TPU for verdict in self.operations)
 
     @property
-    def fits_on_chip(self) -> bool:
-        """Whether the parameters stay in the chip's memory instead of being sent anew for each image."""
-        return fits_on_chip(self.parameter_bytes)
+    def fits_on_chip(self) -> bool | None:
+        """Whether the parameters stay in the chip's memory instead of being sent anew for each image; None: unknown."""
+        return None if self.parameter_bytes is None else fits_on_chip(self.parameter_bytes)
 
     def summary(self) -> dict[str, Any]:
         """The figures that go into an artefact's metadata."""
@@ -120,7 +121,7 @@ class EdgeTpuCheck:
                 f"Whether {uncertain[0].name} maps depends on its size ({len(uncertain)} of them); without the "
                 f"compiler that is unknown."
             )
-        if not self.fits_on_chip:
+        if self.parameter_bytes is not None and not self.fits_on_chip:
             sentences.append(too_large_text(self.parameter_bytes))
         return sentences
 
@@ -186,7 +187,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
     return EdgeTpuCheck(
         operations=tuple(verdicts),
         cuts=tuple(cuts),
-        parameter_bytes=sum(parameters.values()),
+        parameter_bytes=None if is_compiled else sum(parameters.values()),
         is_compiled=is_compiled,
         is_refused=is_refused and not is_compiled,
     )

@@ -57,7 +57,7 @@ def reason_against(operation: OperationInfo) -> str:
         return version_reason(operation)
     if not operation.inputs or not operation.outputs:
         return "has no input or no output"
-    for rule in (_quantized_types, _static_shapes, _three_innermost_dimensions, *supported.rules):
+    for rule in (_quantized_types, _static_shapes, *supported.rules, _three_innermost_dimensions):
         reason = rule(operation)
         if reason:
             return reason
@@ -107,6 +107,16 @@ def _three_innermost_dimensions(operation: OperationInfo) -> str:
 
 def _no_fused_activation(operation: OperationInfo) -> str:
     return f"has a fused {operation.fused_activation}" if operation.fused_activation != "NONE" else ""
+
+
+def _constant_weights(operation: OperationInfo) -> str:
+    """Beside the image: the kernel, and the bias where there is one."""
+    beside = [tensor for tensor in operation.inputs[1:] if not tensor.is_constant]
+    if operation.name == "TRANSPOSE_CONV":  # its inputs are the output's size, the kernel, the image, the bias
+        beside = [tensor for tensor in (*operation.inputs[1:2], *operation.inputs[3:]) if not tensor.is_constant]
+    if len(operation.inputs) < 2 or beside:
+        return "its weights are not constant, so they cannot be put on the chip beforehand"
+    return ""
 
 
 def _equal_dilation(operation: OperationInfo) -> str:
@@ -222,10 +232,10 @@ SUPPORTED_OPERATIONS: Mapping[str, SupportedOperation] = {
     "ADD": SupportedOperation(4),
     "AVERAGE_POOL_2D": SupportedOperation(3, (_no_fused_activation,)),
     "CONCATENATION": SupportedOperation(3, (_no_fused_activation, _only_zeros_beside_one_tensor)),
-    "CONV_2D": SupportedOperation(5, (_equal_dilation,)),
-    "DEPTHWISE_CONV_2D": SupportedOperation(6, (_equal_dilation,)),
+    "CONV_2D": SupportedOperation(5, (_equal_dilation, _constant_weights)),
+    "DEPTHWISE_CONV_2D": SupportedOperation(6, (_equal_dilation, _constant_weights)),
     "EXPAND_DIMS": SupportedOperation(1),
-    "FULLY_CONNECTED": SupportedOperation(9, (_default_weights,)),
+    "FULLY_CONNECTED": SupportedOperation(9, (_default_weights, _constant_weights)),
     "L2_NORMALIZATION": SupportedOperation(2),
     "LOGISTIC": SupportedOperation(3),
     "LSTM": SupportedOperation(4),
@@ -258,7 +268,7 @@ SUPPORTED_OPERATIONS: Mapping[str, SupportedOperation] = {
     "SUM": _REDUCTION,
     "TANH": SupportedOperation(3),
     "TRANSPOSE": SupportedOperation(4),
-    "TRANSPOSE_CONV": SupportedOperation(3, (_constant_output_shape,)),
+    "TRANSPOSE_CONV": SupportedOperation(3, (_constant_output_shape, _constant_weights)),
 }
 
 REPLACEMENTS: Mapping[str, str] = {

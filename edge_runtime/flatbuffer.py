@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from edge_runtime.artefact import is_tflite, read_tflite_file, strip_metadata
 from edge_runtime.errors import ArtefactError, BackendError
 
 # Larger constants are weights, of which the numbers themselves say nothing to a reader.
 _MOST_KEPT_VALUES = 16
+# Several tables may point at the same bytes: of all lists and texts together so many times the file's size are read.
+_MOST_READS_OF_A_BYTE = 4
 _DAMAGE = (struct.error, ValueError, IndexError, TypeError, KeyError, OverflowError, AttributeError)
 
 
@@ -174,16 +176,27 @@ def inspect_flatbuffer(content: bytes, *, name: str = "the model") -> Flatbuffer
         ) from error
 
 
+class _StoredValues(NamedTuple):
+    """What is kept of a buffer: the number of its bytes, 0 where it has none, and what they say."""
+
+    num_bytes: int = 0
+    small_integers: tuple[int, ...] = ()
+    is_all_zero: bool = False
+
+
 class _Reader:
     """Turns the schema's generated accessors into plain data.
 
     The accessors trust the file. A vector that claims more elements than the file has bytes is refused here
-    before anything loops over it; any other nonsense ends in one of `_DAMAGE`.
+    before anything loops over it, and so is a file whose tables share their vectors in so many places that reading
+    it would take minutes; any other nonsense ends in one of `_DAMAGE`.
     """
 
     def __init__(self, flatbuffer: bytes) -> None:
         self._schema = _load_schema()
         self._size_bytes = len(flatbuffer)
+        self._bytes_left = _MOST_READS_OF_A_BYTE * len(flatbuffer)
+        self._known_buffers: dict[int, _StoredValues] = {}
         self._model = self._schema.Model.GetRootAs(flatbuffer, 0)
 
     def inspection(self) -> FlatbufferInspection:
@@ -220,7 +233,17 @@ class _Reader:
         count = length()
         if count * 4 > self._size_bytes:  # no element of these vectors is smaller than four bytes
             _refuse(f"a list claims {count} elements")
+        self._spend(count * 4)
         return (element(index) for index in range(count))
+
+    def _text(self, stored: bytes) -> str:
+        self._spend(len(stored))
+        return stored.decode("utf-8", errors="replace")
+
+    def _spend(self, num_bytes: int) -> None:
+        self._bytes_left -= num_bytes
+        if self._bytes_left < 0:
+            _refuse("its lists hold more together than a file of its size does")
 
     def _tensor(self, tensor: Any, index: int) -> TensorInfo:
         quantization = tensor.Quantization()
@@ -229,35 +252,44 @@ class _Reader:
         if quantization is not None:
             scales = tuple(self._elements(quantization.ScaleLength, quantization.Scale))
             zero_points = tuple(self._elements(quantization.ZeroPointLength, quantization.ZeroPoint))
-        if tensor.Buffer() >= self._model.BuffersLength():
-            _refuse(f"a tensor has the unknown buffer {tensor.Buffer()}")
-        buffer = self._model.Buffers(tensor.Buffer())
-        stored = self._stored_bytes(buffer)
+        stored = self._stored_values(tensor.Buffer())
         kind = _name_of(self._schema.TensorType, tensor.Type())
         shape = tuple(self._elements(tensor.ShapeLength, tensor.Shape))
         signature = tuple(self._elements(tensor.ShapeSignatureLength, tensor.ShapeSignature))
         return TensorInfo(
-            name=(tensor.Name() or b"").decode("utf-8", errors="replace"),
+            name=self._text(tensor.Name() or b""),
             type=kind,
             shape=shape,
             scales=scales,
             zero_points=zero_points,
             quantized_dimension=quantization.QuantizedDimension() if quantization is not None else 0,
-            is_constant=buffer is not None and (buffer.DataLength() > 0 or buffer.Size() > 0),
+            is_constant=stored.num_bytes > 0,
             index=index,
             has_dynamic_size=any(size < 0 for size in (*shape, *signature)),
-            constant_bytes=len(stored) or (buffer.Size() if buffer is not None else 0),
-            constant_values=_small_integers(stored) if kind == "INT32" else (),
-            is_all_zero=bool(stored) and not any(stored),
+            constant_bytes=stored.num_bytes,
+            constant_values=stored.small_integers if kind == "INT32" else (),
+            is_all_zero=stored.is_all_zero,
         )
 
-    def _stored_bytes(self, buffer: Any) -> bytes:
-        """Return what stands in a buffer; nothing for values that lie outside the flatbuffer's own tables."""
-        if buffer is None or buffer.DataLength() == 0:
-            return b""
-        if buffer.DataLength() > self._size_bytes:
-            _refuse(f"a buffer claims {buffer.DataLength()} bytes")
-        return bytes(buffer.DataAsNumpy())
+    def _stored_values(self, index: int) -> _StoredValues:
+        """Return what stands in a buffer, which several tensors may have in common."""
+        if index not in self._known_buffers:
+            if index >= self._model.BuffersLength():
+                _refuse(f"a tensor has the unknown buffer {index}")
+            self._known_buffers[index] = self._read_buffer(self._model.Buffers(index))
+        return self._known_buffers[index]
+
+    def _read_buffer(self, buffer: Any) -> _StoredValues:
+        if buffer is None:
+            return _StoredValues()
+        length = buffer.DataLength()
+        if length == 0:  # the values may lie outside the flatbuffer's own tables
+            return _StoredValues(buffer.Size())
+        if length > self._size_bytes:
+            _refuse(f"a buffer claims {length} bytes")
+        self._spend(length)
+        stored = bytes(buffer.DataAsNumpy())
+        return _StoredValues(length, _small_integers(stored), not any(stored))
 
     def _operation(self, operator: Any, tensors: list[TensorInfo]) -> OperationInfo:
         index = operator.OpcodeIndex()
@@ -267,7 +299,7 @@ class _Reader:
         # Files of before 2020 have the code in a field of one byte only.
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         is_custom = builtin == self._schema.BuiltinOperator.CUSTOM
-        custom_name = (code.CustomCode() or b"CUSTOM").decode("utf-8", errors="replace") if is_custom else ""
+        custom_name = self._text(code.CustomCode() or b"CUSTOM") if is_custom else ""
         options = self._options(operator)
         fused = options.get("fusedActivationFunction", self._schema.ActivationFunctionType.NONE)
         return OperationInfo(

@@ -1,10 +1,13 @@
 """Measures brightness and texture of a picture, place by place, with small filters.
 
-Two grids of places: overlapping windows, each a quarter of the side, with many figures, and cells, each a sixteenth,
-with few. Whole numbers and square roots lead from pixels to figures, so that every machine computes the same ones.
+Two grids of places: overlapping windows, each a quarter of the side, with many figures of what the model sees, and
+cells, each a sixteenth, with few figures of a finer picture (`preprocessing.prepare_detail`). Whole numbers, quotients
+and square roots lead from pixels to figures, so that every machine computes the same ones.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
@@ -17,7 +20,6 @@ WINDOWS = _HALF_WINDOWS - 1
 # Large pictures are looked at in less detail, where their sides allow it with as many pixels along the shorter one, or
 # up to twice as many.
 _LEAST_SIDE_FOR_WINDOWS_PX = 64
-_LEAST_SIDE_FOR_CELLS_PX = 128
 _STEPS_A_GREY_LEVEL = 4
 # Brightness counts in these units, all else as fourth roots: of the same order for what surfaces usually show.
 _BRIGHTNESS_UNIT = 16.0
@@ -28,6 +30,17 @@ _NUM_ANSWERS = {taps: 2 * (taps * taps - 1) for taps in _SQUARED_LENGTHS}
 WINDOW_FIGURES = tuple(num_plain + sum(_NUM_ANSWERS.values()) for num_plain in (2, 4))
 """How many figures a window has, of a grey and of a colour picture."""
 _CELL_TAPS = 3
+# A cell is measured with a margin around it: blocks along its side, and beside it.
+_BLOCKS_A_CELL = 4
+_MARGIN_BLOCKS = 1
+DETAIL_MULTIPLE_PX = CELLS * _BLOCKS_A_CELL
+"""The sides of a picture whose cells are measured are multiples of it."""
+_CELL_SHARE = (_BLOCKS_A_CELL + 2 * _MARGIN_BLOCKS) / DETAIL_MULTIPLE_PX  # of the picture's side, with its margin
+_LARGEST_ANSWER = 8 * 255  # of the product of two curves
+# What a filter answers counts as a share of the brightness, so that the lamp does not: of this grey level, and with
+# this much added, or the noise of black ground would count as much as the grain of a part.
+_USUAL_BRIGHTNESS = 128.0
+_ADDED_BRIGHTNESS = 32.0
 CELL_FIGURES = _NUM_ANSWERS[_CELL_TAPS] // 2
 """How many figures a cell has."""
 
@@ -68,23 +81,34 @@ def window_figures(pixels: np.ndarray) -> np.ndarray:
     return np.stack(figures, axis=-1)
 
 
-def cell_figures(pixels: np.ndarray) -> np.ndarray:
-    """Return what is measured of one picture in each of `CELLS` x `CELLS` cells: its texture.
+def cell_figures(detail: np.ndarray) -> np.ndarray:
+    """Return what is measured of one picture in each of `CELLS` x `CELLS` cells: texture relative to brightness.
 
-    The mean over the cell of each of the 8 filters on three pixels, absolute values, as fourth roots; see
-    `window_figures`.
+    The mean of each of the 8 filters on three pixels, absolute values (see `window_figures`), over the cell and a
+    quarter of a cell around it, the picture's last quarters repeated; times 128 over the mean brightness and 32 grey
+    levels more; one added, and the fourth root.
 
     Args:
-        pixels: uint8 (H, W, C), both sides multiples of `CELLS`.
+        detail: uint8 (H, W, 1), both sides multiples of `DETAIL_MULTIPLE_PX`; see `preprocessing.prepare_detail`.
 
     Returns:
-        float64 (CELLS, CELLS, `CELL_FIGURES`).
+        float32 (CELLS, CELLS, `CELL_FIGURES`), >= 1.
     """
-    brightness = _brightness(pixels, _reduction(pixels, _LEAST_SIDE_FOR_CELLS_PX))
-    answers, lengths = _answers(brightness, _CELL_TAPS)
-    num_pixels = (brightness.shape[0] // CELLS) * (brightness.shape[1] // CELLS)
-    means = _parts(np.add, answers, CELLS) / (num_pixels * _STEPS_A_GREY_LEVEL * lengths)
-    return np.ascontiguousarray(np.moveaxis(_root(means), 0, -1))
+    # Map after map, and all of them in the same memory: a processor's cache then holds them.
+    height, width = detail.shape[:2]
+    workspace = np.empty((8, height, width), np.int16)
+    brightness, along_columns, answers, scratch = workspace[0], workspace[1:4], workspace[4:7], workspace[7]
+    brightness[:] = detail[:, :, 0]
+    sums = [_sums_of_cells(brightness)]
+    _three_answers(brightness, 0, along_columns, scratch)
+    for column_answer in along_columns:
+        _three_answers(column_answer, 1, answers, scratch)
+        sums += [_sums_of_cells(np.abs(answer, out=answer)) for answer in answers]
+    lengths = _lengths(_CELL_TAPS)
+    num_pixels = detail.size * _CELL_SHARE**2
+    means = np.stack([sums[0], *sums[2:]]).astype(np.float64) / num_pixels
+    shares = means[1:] / lengths * _USUAL_BRIGHTNESS / (means[0] + _ADDED_BRIGHTNESS)
+    return np.ascontiguousarray(np.moveaxis(_root(shares), 0, -1), np.float32)
 
 
 def window_groups(num_figures: int) -> tuple[np.ndarray, ...]:
@@ -152,8 +176,13 @@ def _answers(brightness: np.ndarray, taps: int) -> tuple[np.ndarray, np.ndarray]
     """Return a bank's answers, absolute values, int32 (F, H, W), and the lengths (F, 1, 1) of its filters."""
     answers = _filtered(_filtered(brightness, taps, -1), taps, -2).reshape(-1, *brightness.shape)[1:]
     np.abs(answers, out=answers)
+    return answers, _lengths(taps)
+
+
+def _lengths(taps: int) -> np.ndarray:
+    """Return the lengths (F, 1, 1) of a bank's filters."""
     squared_lengths = _SQUARED_LENGTHS[taps]
-    return answers, np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
+    return np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
 
 
 def _parts(reduction: np.ufunc, values: np.ndarray, count: int) -> np.ndarray:
@@ -168,6 +197,51 @@ def _windows(reduction: np.ufunc, values: np.ndarray) -> np.ndarray:
     halves = _parts(reduction, values, _HALF_WINDOWS)
     rows = reduction(halves[:, :-1], halves[:, 1:])
     return reduction(rows[:, :, :-1], rows[:, :, 1:])
+
+
+def _three_answers(values: np.ndarray, axis: int, answers: np.ndarray, scratch: np.ndarray) -> None:
+    """Write sum, slope and curve on three pixels along an axis, the border repeated.
+
+    Args:
+        values: int16 (H, W).
+        axis: 0: along the columns; 1: along the rows.
+        answers: int16 (3, H, W), to write to.
+        scratch: int16 (H, W), to write to.
+    """
+    first, last = ((slice(None),) * axis + (side,) for side in (slice(1), slice(-1, None)))
+    but_first, but_last = ((slice(None),) * axis + (side,) for side in (slice(1, None), slice(-1)))
+    near, slope, curve = answers
+    before, after = scratch, curve
+    before[first], before[but_first] = values[first], values[but_last]
+    after[last], after[but_last] = values[last], values[but_first]
+    np.subtract(after, before, out=slope)
+    np.add(after, before, out=near)
+    np.multiply(values, -2, out=curve)
+    np.add(curve, near, out=curve)
+    np.add(near, values, out=near)
+
+
+def _sums_of_cells(values: np.ndarray) -> np.ndarray:
+    """Return the sum of int16 (H, W), 0 to `_LARGEST_ANSWER`, over each cell and its margin: floats (CELLS, CELLS).
+
+    A library that is quick at it adds them up as floats: whole numbers come out the same in any order.
+    """
+    height, width = values.shape
+    is_exact = values.size * _CELL_SHARE**2 * _LARGEST_ANSWER < 2**24
+    number = np.dtype(np.float32 if is_exact else np.float64)
+    sums: np.ndarray = _counts_in_cells(height, number) @ values.astype(number) @ _counts_in_cells(width, number).T
+    return sums
+
+
+@cache
+def _counts_in_cells(side_px: int, number: np.dtype[np.floating]) -> np.ndarray:
+    """Return how often each pixel along a side counts in each cell and its margin: (CELLS, side_px)."""
+    blocks = np.zeros((CELLS, DETAIL_MULTIPLE_PX), number)
+    for cell in range(CELLS):
+        first = cell * _BLOCKS_A_CELL - _MARGIN_BLOCKS
+        for block in range(first, first + _BLOCKS_A_CELL + 2 * _MARGIN_BLOCKS):
+            blocks[cell, min(max(block, 0), DETAIL_MULTIPLE_PX - 1)] += 1
+    return blocks.repeat(side_px // DETAIL_MULTIPLE_PX, axis=1)
 
 
 def _root(values: np.ndarray) -> np.ndarray:

@@ -29,7 +29,6 @@ from edge_runtime.image_figures import (
     CELLS,
     WINDOW_FIGURES,
     WINDOWS,
-    cell_figures,
     window_figures,
     window_groups,
 )
@@ -46,6 +45,8 @@ PICTURES_A_MODE = 20
 """What places have in common is described by one number for every so many good pictures, at most by `MOST_MODES`."""
 RIDGE = 0.03
 """Share of each figure's own variance that is added to that of its remainder: keeps few pictures' Gaussians wide."""
+CELL_RIDGE = 0.01
+"""The same for the cells, whose figures are few."""
 # Of any figure, so that a place that never changes, such as white background, is not judged by its last grey level.
 LEAST_VARIANCE = 1e-3
 # Below this share of the whole variance a mode is rounding.
@@ -88,12 +89,13 @@ class PlaceStatistics:
             raise _damaged()
 
     @classmethod
-    def of_figures(cls, figures: np.ndarray, groups: Groups) -> PlaceStatistics:
+    def of_figures(cls, figures: np.ndarray, groups: Groups, ridge: float = RIDGE) -> PlaceStatistics:
         """Describe good pictures.
 
         Args:
             figures: float64 (N, h, w, F), N >= 1.
             groups: Which figures belong together.
+            ridge: See `RIDGE`.
         """
         count = len(figures)
         mean = figures.mean(axis=0).astype(np.float32)
@@ -108,7 +110,7 @@ class PlaceStatistics:
             part = remainders[..., group]
             part = part - part.mean(axis=2, keepdims=True)
             covariance = np.matmul(part.swapaxes(2, 3), part) / count
-            added = RIDGE * np.square(spread[..., group], dtype=np.float64) + LEAST_VARIANCE
+            added = ridge * np.square(spread[..., group], dtype=np.float64) + LEAST_VARIANCE
             widened = covariance + added[..., np.newaxis] * np.eye(len(group))
             factors.append(np.linalg.cholesky(np.linalg.inv(widened)).swapaxes(2, 3).astype(np.float16))
         return cls(groups, mean, spread, modes.reshape(-1, *mean.shape), tuple(factors))
@@ -199,7 +201,7 @@ class ImageStatistics:
 
     Attributes:
         windows: On `WINDOWS` x `WINDOWS` overlapping windows, with all figures: they decide about the picture.
-        cells: On `CELLS` x `CELLS` cells, texture alone: they show more exactly where.
+        cells: On `CELLS` x `CELLS` cells of a finer picture, texture alone: they show more exactly where.
         power: One of `POWERS`: to which the distances count.
 
     Raises:
@@ -215,18 +217,18 @@ class ImageStatistics:
             raise _damaged(f"power {self.power}")
 
     @classmethod
-    def of_images(cls, pixels: np.ndarray) -> ImageStatistics:
+    def of_images(cls, pixels: np.ndarray, textures: np.ndarray) -> ImageStatistics:
         """Measure good pictures.
 
         Args:
             pixels: uint8 (N, H, W, C), N >= 1; see `window_figures`. Read one at a time, so they may lie on a disk.
+            textures: float32 (N, CELLS, CELLS, `CELL_FIGURES`), `cell_figures` of the same pictures.
         """
         chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_PICTURES)).round().astype(int)
-        pictures = (np.asarray(pixels[index]) for index in chosen)
-        figures = [(window_figures(picture), cell_figures(picture)) for picture in pictures]
-        of_windows, of_cells = (np.stack(of_grid) for of_grid in zip(*figures, strict=True))
+        of_windows = np.stack([window_figures(np.asarray(pixels[index])) for index in chosen])
         windows = PlaceStatistics.of_figures(of_windows, window_groups(of_windows.shape[-1]))
-        return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS))
+        of_cells = textures[chosen].astype(np.float64)
+        return cls(windows, PlaceStatistics.of_figures(of_cells, _CELL_GROUPS, CELL_RIDGE))
 
     def window_distances(self, inputs: np.ndarray) -> np.ndarray:
         """Return how far each window is from the good pictures.
@@ -240,10 +242,16 @@ class ImageStatistics:
         pictures = unscale_pixels(inputs)
         return np.array([self.windows.distances(window_figures(picture)) for picture in pictures], np.float64)
 
-    def cell_distances(self, inputs: np.ndarray) -> np.ndarray:
-        """Return how far each cell is from the good pictures: float64 (B, CELLS, CELLS); see `window_distances`."""
-        pictures = unscale_pixels(inputs)
-        return np.array([self.cells.distances(cell_figures(picture)) for picture in pictures], np.float64)
+    def cell_distances(self, textures: np.ndarray) -> np.ndarray:
+        """Return how far each cell is from the good pictures.
+
+        Args:
+            textures: float32 (B, CELLS, CELLS, `CELL_FIGURES`), `cell_figures` of the pictures.
+
+        Returns:
+            float64 (B, CELLS, CELLS), >= 0.
+        """
+        return np.array([self.cells.distances(texture.astype(np.float64)) for texture in textures], np.float64)
 
     def score_factors(self, window_distances: np.ndarray) -> np.ndarray:
         """Return what the anomaly score of each picture is multiplied by: its largest window distance to the power.
@@ -256,13 +264,24 @@ class ImageStatistics:
         Returns:
             float64 (B,), >= 0.
         """
-        return np.square(self.map_factors(window_distances.reshape(len(window_distances), -1).max(axis=1)))
+        return np.square(self._half_power(window_distances.reshape(len(window_distances), -1).max(axis=1)))
 
-    def map_factors(self, distances: np.ndarray) -> np.ndarray:
-        """Return what a map is multiplied by at each place, float64 of any shape: the distances to half the power.
+    def map_factors(self, window_distances: np.ndarray, cell_distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a map is multiplied by at each window and at each cell.
 
-        Once for the windows and once for the cells, which is the power together.
+        The windows' distances to half the power, and the cells', which say where, to the power: of these the geometric
+        mean over three by three cells, weights 1, 2, 1 along both sides, since one cell's texture is little to go by.
+
+        Args:
+            window_distances: As the method of that name returns them.
+            cell_distances: As the method of that name returns them.
+
+        Returns:
+            float64 of the same shapes, >= 0.
         """
+        return self._half_power(window_distances), np.square(self._half_power(_with_neighbours(cell_distances)))
+
+    def _half_power(self, distances: np.ndarray) -> np.ndarray:
         # Squares and roots, since other powers are not the same to the bit on every machine.
         return {1: np.sqrt, 2: np.positive, 4: np.square}[self.power](distances)
 
@@ -290,6 +309,15 @@ class ImageStatistics:
 
 
 _CELL_GROUPS: Groups = (np.arange(CELL_FIGURES),)
+
+
+def _with_neighbours(distances: np.ndarray) -> np.ndarray:
+    """Return (B, h, w) as geometric means of each place and its neighbours; the border is repeated."""
+    for axis in (1, 2):
+        last = distances.shape[axis] - 1
+        before, after = (distances.take(np.clip(np.arange(last + 1) + step, 0, last), axis=axis) for step in (-1, 1))
+        distances = np.sqrt(distances * np.sqrt(before * after))
+    return distances
 
 
 def _principal_components(deviations: np.ndarray, count: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.image_figures import DETAIL_MULTIPLE_PX
 from edge_runtime.image_reading import MAX_IMAGE_PIXELS, ImageSource, image_name, read_image
 from edge_runtime.stored_fields import StoredFields
 
@@ -25,6 +26,7 @@ __all__ = [
     "Preprocessing",
     "adjust_contrast",
     "image_name",
+    "prepare_detail",
     "prepare_image",
     "read_image",
     "scale_pixels",
@@ -39,6 +41,9 @@ NORMALISED_SPREAD = 0.4
 """Standard deviation of an image of normalised contrast, in [-1, 1]: two and a half deviations fit on either side."""
 LEAST_SPREAD = 8 / 127.5
 """An image whose deviation is less, 8 of 255 grey levels, is stretched no further: it would become noise."""
+
+LEAST_DETAIL_SIDE_PX = 256
+"""Along the shorter side of a picture's detail: fine grain is averaged away in what most models see."""
 
 _UINT8 = np.dtype(np.uint8)  # compared with this, and not with the type, a dtype is equal or not at once
 
@@ -93,6 +98,16 @@ class Preprocessing:
     def input_shape(self) -> tuple[int, int, int]:
         """The shape of one prepared picture: (height, width, channels)."""
         return self.height, self.width, self.channels
+
+    @cached_property
+    def of_detail(self) -> Preprocessing:
+        """How a picture becomes its detail; see `prepare_detail`."""
+        enlargement = max(1.0, LEAST_DETAIL_SIDE_PX / min(self.height, self.width))
+        height, width = (
+            DETAIL_MULTIPLE_PX * max(1, round(side * enlargement / DETAIL_MULTIPLE_PX))
+            for side in (self.height, self.width)
+        )
+        return Preprocessing(height, width, 1, self.resize_rule)
 
     def source_window(self, image_width: int, image_height: int) -> tuple[float, float, float, float]:
         """Return the part of a picture that the model sees.
@@ -173,6 +188,25 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
         if pixels.shape[2] != preprocessing.channels:
             pixels = np.repeat(pixels, preprocessing.channels, axis=2)
     return adjust_contrast(pixels, preprocessing)
+
+
+def prepare_detail(source: ImageSource, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the picture finer than the model sees it, for the texture of its places (`image_figures.cell_figures`).
+
+    Grey and as bright as it was photographed, at least `LEAST_DETAIL_SIDE_PX` along the shorter side, laid into the
+    frame as by `prepare_image`: what is at a place here is at the same share of height and width there.
+
+    Args:
+        source: As `prepare_image` takes it.
+        preprocessing: The model's.
+
+    Returns:
+        uint8 (h, w, 1), both sides multiples of `image_figures.DETAIL_MULTIPLE_PX`.
+
+    Raises:
+        ImageError: The picture cannot be read; the text names it.
+    """
+    return prepare_image(source, preprocessing.of_detail)
 
 
 def adjust_contrast(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

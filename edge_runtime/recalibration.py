@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.artefact import replace_metadata
+from edge_runtime.artefact import flatbuffer_sha256, replace_metadata
 from edge_runtime.calibrating import (
     calibrate,
     calibrate_with_defects,
@@ -23,7 +23,7 @@ from edge_runtime.calibration import Calibration
 from edge_runtime.defect_trade import BALANCED_MISS_COST, check_miss_cost
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import CalibrationError, ImageError
-from edge_runtime.interpreter import BackendLoader, load_backend
+from edge_runtime.interpreter import Backend, BackendLoader, load_backend
 from edge_runtime.preprocessing import ImageSource
 
 Progress = Callable[[int, int], None]
@@ -96,7 +96,8 @@ def calibrate_artefact(
 
     Do this on the device and with the camera that will be used: another interpreter or another lamp gives
     other scores.
-    The model itself is untouched, and the file is replaced in one step. Each image is read and scored once.
+    The model itself is untouched, and the file is replaced in one step. Each image is read and scored once. A model
+    that was moved over the artefact in the meantime stays as it is.
 
     Args:
         path: The artefact.
@@ -113,7 +114,7 @@ def calibrate_artefact(
         The new and the former calibration, and the images that were skipped.
 
     Raises:
-        ArtefactError, BackendError: The artefact cannot be used.
+        ArtefactError, BackendError: The artefact cannot be used, or holds another model by now.
         CalibrationError: Fewer than two good images could be read, or none of the defective ones; a file is among both;
             or a miss cost was given without defective images.
         OutputError: The artefact cannot be written; it is as before.
@@ -125,7 +126,8 @@ def calibrate_artefact(
             "A miss cost weighs defects, and there are no defective images. Give some, or leave it out."
         )
     _refuse_files_in_both(good, defective)
-    detector = AnomalyDetector(path, num_threads=num_threads, backend_loader=backend_loader)
+    loader = _RememberingLoader(backend_loader)
+    detector = AnomalyDetector(path, num_threads=num_threads, backend_loader=loader)
     rate = detector.calibration.false_alarm_rate if wish.false_alarm_rate is None else wish.false_alarm_rate
     check_false_alarm_rate(rate)
 
@@ -148,8 +150,20 @@ def calibrate_artefact(
     else:
         miss_cost = BALANCED_MISS_COST if wish.miss_cost is None else wish.miss_cost
         calibration = calibrate_with_defects(scores, defect_scores, map_range, rate, miss_cost)
-    replace_metadata(path, replace(detector.metadata, calibration=calibration))
+    replace_metadata(path, replace(detector.metadata, calibration=calibration), loader.loaded_sha256)
     return ArtefactCalibration(calibration, detector.calibration, tuple(scored.unreadable))
+
+
+class _RememberingLoader:
+    """Makes the interpreter, and remembers for which model: the file can hold another one when the scores are there."""
+
+    def __init__(self, backend_loader: BackendLoader) -> None:
+        self.loaded_sha256 = ""
+        self._backend_loader = backend_loader
+
+    def __call__(self, flatbuffer: bytes, num_threads: int) -> Backend:
+        self.loaded_sha256 = flatbuffer_sha256(flatbuffer)
+        return self._backend_loader(flatbuffer, num_threads)
 
 
 class _ScoredImages:

@@ -191,6 +191,11 @@ class ScoreRule:
         """Whether the score or the map is made from the reconstruction."""
         return self.map_source == "reconstruction" or any(map(self.components.get, _OF_RECONSTRUCTIONS))
 
+    @property
+    def needs_textures(self) -> bool:
+        """Whether the map is made from the images' texture too; the score never is."""
+        return self.statistics is not None and self.map_source == "latent"
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object."""
         return {
@@ -296,7 +301,11 @@ def anomaly_scores(
 
 
 def anomaly_maps(
-    rule: ScoreRule, inputs: np.ndarray, outputs: ModelOutputs, windows: np.ndarray | None = None
+    rule: ScoreRule,
+    inputs: np.ndarray,
+    outputs: ModelOutputs,
+    textures: np.ndarray | None = None,
+    windows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return where each image is anomalous.
 
@@ -309,24 +318,27 @@ def anomaly_maps(
         rule: Where the map comes from.
         inputs: float32 (B, H, W, C) in [-1, 1], what the model was given.
         outputs: What it gave.
+        textures: `image_figures.cell_figures` of each image; not looked at unless `ScoreRule.needs_textures`.
         windows: `window_distances` of these inputs, where they are known already.
 
     Returns:
         float32 (B, H, W), >= 0, in the model's input pixels.
 
     Raises:
-        ValueError: The rule needs a reconstruction and the outputs have none.
+        ValueError: The rule needs the reconstruction, which the outputs do not have, or the textures.
     """
-    if rule.map_source == "latent":
-        height, width = inputs.shape[1:3]
-        maps = _upsample_windows(latent_distances(outputs), height, width)
-        if rule.statistics is not None:
-            known = rule.statistics.window_distances(inputs) if windows is None else windows
-            of_windows = _upsample_windows(rule.statistics.map_factors(known), height, width, overlap=0.5)
-            of_cells = rule.statistics.map_factors(rule.statistics.cell_distances(inputs))
-            maps = np.sqrt(maps * of_windows * _upsample_windows(of_cells, height, width))
-        return maps.astype(np.float32)
-    return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
+    if rule.map_source == "reconstruction":
+        return _smooth(np.abs(inputs - _reconstruction(outputs)).mean(axis=-1, dtype=np.float32))
+    height, width = inputs.shape[1:3]
+    maps = _upsample_windows(latent_distances(outputs), height, width)
+    if rule.statistics is not None:
+        if textures is None:
+            raise ValueError("The map needs the images' textures, which were not given.")
+        known = rule.statistics.window_distances(inputs) if windows is None else windows
+        of_windows, of_cells = rule.statistics.map_factors(known, rule.statistics.cell_distances(textures))
+        of_windows = _upsample_windows(of_windows, height, width, overlap=0.5)
+        maps = np.sqrt(maps * of_windows * _upsample_windows(of_cells, height, width))
+    return maps.astype(np.float32)
 
 
 def _statistics_factors(statistics: ImageStatistics, inputs: np.ndarray, windows: np.ndarray | None) -> np.ndarray:

@@ -104,7 +104,7 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
             f"{verdict.runs_on:8}  {verdict.reason}"
         )
         lines.append(line.rstrip())
-    if check.num_mapped and not check.is_compiled:
+    if check.num_mapped and check.parameter_bytes is not None:
         lines.append(f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip")
     return "\n".join([*lines, *check.conclusions()])
 

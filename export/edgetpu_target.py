@@ -65,10 +65,7 @@ class EdgeTpuTarget:
             return [*self.check.conclusions(), f"{compiled}; its log has no table of operations that could be read."]
         sentences = [f"{compiled}: {log.num_mapped} of {log.num_operations} operations on the Edge TPU."]
         if log.off_chip_bytes:
-            sentences.append(
-                f"{log.off_chip_bytes / 1e3:,.0f} kB of parameters did not fit on the chip and are sent anew for each "
-                f"image, which is slow."
-            )
+            sentences.append(off_chip_text(log.off_chip_bytes))
         return [*sentences, *(f"Static check: {sentence}" for sentence in self.check.conclusions())]
 
     def write_compiled(self, artefact: Path, metadata: ArtefactMetadata) -> Path | None:
@@ -90,6 +87,14 @@ class EdgeTpuTarget:
         )
         write_artefact(path, self.compilation.flatbuffer, metadata)
         return path
+
+
+def off_chip_text(off_chip_bytes: int) -> str:
+    """What it means that the compiler left parameters off the chip."""
+    return (
+        f"By the compiler's count {off_chip_bytes / 1e3:,.0f} kB of parameters did not fit on the chip and are sent "
+        "anew for each image, which is slow."
+    )
 
 
 def refuse_too_large(parameter_bytes: int) -> None:
@@ -114,7 +119,8 @@ def target_edgetpu(
         progress: Told about the stage.
 
     Raises:
-        ExportError: Nothing of the model would run on the Edge TPU, it does not fit, or the compiler failed.
+        ExportError: Nothing of the model would run on the Edge TPU, it does not fit by the check or by the compiler's
+            own count, or the compiler failed.
     """
     progress("check for the Edge TPU", 0, 1)
     check = check_for_edgetpu(built.inspection)
@@ -123,12 +129,17 @@ def target_edgetpu(
             f"Nothing of this model would run on the Edge TPU. {' '.join(check.conclusions())} Export it with "
             f"--target cpu, or build the network from operations in docs/coral.md."
         )
-    if not options.allow_off_chip:
+    if not options.allow_off_chip and check.parameter_bytes is not None:
         refuse_too_large(check.parameter_bytes)
     progress("check for the Edge TPU", 1, 1)
     if compiler is not None:
         progress("compile for the Edge TPU", 0, 1)
         compilation = compile_for_edgetpu(built.flatbuffer, compiler)
+        if compilation.log.off_chip_bytes and not options.allow_off_chip:
+            raise ExportError(
+                f"{off_chip_text(compilation.log.off_chip_bytes)} A narrower network fits. Export it all the same with "
+                "--allow-off-chip."
+            )
         progress("compile for the Edge TPU", 1, 1)
         return EdgeTpuTarget(check, compilation)
     was_skipped = options.edgetpu_compiler == SKIP

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.preprocessing import scale_pixels, unscale_pixels
-from export.disturbance import with_disturbed
+from export.disturbance import with_disturbed_pixels
 from export.errors import ExportError
 from export.options import ExportOptions
 from export.parity import ParityImages
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages, load_images
+from tfganomaly.training.trainer import chosen_training_items
 
 if TYPE_CHECKING:
     from tfganomaly.training.run_folder import RunConfig
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Fine-tuning sees no more distinct images than this, so that a large data set costs no more memory or time.
 MOST_TRAIN_IMAGES = 4096
 FEWEST_HELD_BACK_IMAGES = 2
+# Of either class. On fewer a file that says nothing is within the bounds, as a pair or an image may always differ.
+FEWEST_TEST_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,21 @@ class ExportImages:
 
     Attributes:
         data_name: The data set's name for headings.
+        source: The text that opens the data again, such as an absolute folder path.
+        training_items: What a training with the run's options takes of this data.
         train: Good images for ranges and fine-tuning.
         held_back: Good images for the threshold and for choosing the best step.
+        held_back_textures: Their `cell_figures`, float32; None where the score rule needs none.
         parity: The images that run and artefact are compared on.
         num_unreadable: How many files could not be read.
     """
 
     data_name: str
+    source: str
+    training_items: tuple[ImageItem, ...] = field(repr=False)
     train: np.ndarray = field(repr=False)
     held_back: np.ndarray = field(repr=False)
+    held_back_textures: np.ndarray | None = field(repr=False)
     parity: ParityImages = field(repr=False)
     num_unreadable: int
 
@@ -64,43 +72,70 @@ def load_export_images(
     dataset = config.open_dataset(source)
     rng = np.random.default_rng(options.seed)
 
-    def read(items: Sequence[ImageItem]) -> LoadedImages:
+    def read(items: Sequence[ImageItem], *, with_textures: bool = False) -> LoadedImages:
         return load_images(
-            items, config.preprocessing, progress=lambda done, total: progress("read images", done, total)
+            items,
+            config.preprocessing,
+            with_textures=with_textures,
+            progress=lambda done, total: progress("read images", done, total),
         )
 
     train = read(_draw(dataset.train, MOST_TRAIN_IMAGES, rng))
-    held_back = read(dataset.validation)
+    held_back = read(dataset.validation, with_textures=config.score_rule.needs_textures)
     if len(held_back.pixels) < FEWEST_HELD_BACK_IMAGES:
         raise ExportError(
             f"{len(held_back.pixels)} held-back good images of '{dataset.name}' can be read; at least "
             f"{FEWEST_HELD_BACK_IMAGES} are needed for the threshold. Train with a larger --validation-fraction."
         )
-    unreadable = {*train.unreadable, *held_back.unreadable}
-    if any(item.is_anomalous for item in dataset.test):
-        chosen = read(_draw_by_class(dataset.test, options.parity_images, rng))
-        unreadable |= {*chosen.unreadable}
-        parity = ParityImages(
-            part="test",
-            names=tuple(item.name for item in chosen.items),
-            pixels=chosen.pixels,
-            labels=np.array([item.is_anomalous for item in chosen.items], np.int64),
-        )
-    else:
-        parity = _with_stand_ins(held_back, options.parity_images, options.seed)
-    return ExportImages(dataset.name, train.pixels, held_back.pixels, parity, len(unreadable))
+    has_anomalous = any(item.is_anomalous for item in dataset.test)
+    test = read(_draw_by_class(dataset.test, options.parity_images, rng) if has_anomalous else ())
+    return ExportImages(
+        data_name=dataset.name,
+        source=dataset.source,
+        training_items=chosen_training_items(dataset.train, config),
+        train=train.pixels,
+        held_back=held_back.pixels,
+        held_back_textures=held_back.textures,
+        parity=choose_parity_images(test, held_back, options.parity_images, options.seed),
+        num_unreadable=len({*train.unreadable, *held_back.unreadable, *test.unreadable}),
+    )
 
 
-def _with_stand_ins(held_back: LoadedImages, count: int, seed: int) -> ParityImages:
+def choose_parity_images(test: LoadedImages, held_back: LoadedImages, count: int, seed: int) -> ParityImages:
+    """Takes the test images; where either class has few, stand-ins for both classes as well.
+
+    Args:
+        test: Labelled images; may be none.
+        held_back: Good images, one or more, that the stand-ins are made of.
+        count: Most stand-ins, 2 or more.
+        seed: Decides the disturbances.
+    """
+    labels = np.array([item.is_anomalous for item in test.items], np.int64)
+    tested = ParityImages("test", tuple(item.name for item in test.items), test.pixels, labels)
+    if min(np.count_nonzero(labels == 0), np.count_nonzero(labels == 1)) >= FEWEST_TEST_IMAGES:
+        return tested
+    stand_ins = _stand_ins(held_back, count, seed)
+    if not len(labels):
+        return stand_ins
+    return ParityImages(
+        part=f"{tested.part}, {stand_ins.part}",
+        names=(*tested.names, *stand_ins.names),
+        pixels=np.concatenate([tested.pixels, stand_ins.pixels]),
+        labels=np.concatenate([tested.labels, stand_ins.labels]),
+        num_stand_ins=stand_ins.num_stand_ins,
+    )
+
+
+def _stand_ins(held_back: LoadedImages, count: int, seed: int) -> ParityImages:
     """Good images and disturbed copies of them: on good ones alone a file that says nothing would look right."""
     num_good = max(1, min(len(held_back.pixels), count // 2))
     names = [item.name for item in held_back.items[:num_good]]
     return ParityImages(
         part="held-back good images and disturbed copies of them",
         names=(*names, *(f"{name}, disturbed" for name in names)),
-        pixels=unscale_pixels(with_disturbed(scale_pixels(held_back.pixels[:num_good]), seed)),
+        pixels=with_disturbed_pixels(held_back.pixels[:num_good], seed),
         labels=np.repeat([0, 1], num_good),
-        has_stand_ins=True,
+        num_stand_ins=num_good,
     )
 
 

@@ -37,15 +37,15 @@ class ParityImages:
         names: N names.
         pixels: uint8 (N, H, W, C) as `prepare_image` gives them.
         labels: (N,) 0 = good, 1 = anomalous.
-        has_stand_ins: Whether disturbed copies of good images stand for anomalous ones, as where the data has none to
-            test with.
+        num_stand_ins: How many of the anomalous ones are disturbed copies of good images, which stand for or beside
+            them where the data has none or few to test with.
     """
 
     part: str
     names: tuple[str, ...]
     pixels: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
-    has_stand_ins: bool = False
+    num_stand_ins: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class ParityReport:
         run_scores: float64 (N,), raw.
         run_threshold: The run's own.
         run_auroc: Image AUROC of the run, or None without both classes.
-        has_stand_ins: As in `ParityImages`.
+        num_stand_ins: As in `ParityImages`.
         artefacts: The exported file first, then those made for comparison.
         lowering_difference: Largest relative difference of the lowered graph's outputs.
         fine_tuning: (step, disagreement) of each check, empty without fine-tuning.
@@ -184,13 +184,20 @@ class ParityReport:
     run_scores: np.ndarray = field(repr=False)
     run_threshold: float
     run_auroc: float | None
-    has_stand_ins: bool
+    num_stand_ins: int
     artefacts: tuple[ArtefactParity, ...]
     lowering_difference: float
     fine_tuning: tuple[tuple[int, float], ...] = ()
     best_step: int = 0
     failures: tuple[str, ...] = ()
     edgetpu: EdgeTpuTarget | None = None
+
+    @property
+    def kind(self) -> str:
+        """What to call the images that are not good."""
+        if not self.num_stand_ins:
+            return "anomalous"
+        return "disturbed" if self.num_stand_ins == self.labels.sum() else "anomalous or disturbed"
 
     @property
     def exported(self) -> ArtefactParity:
@@ -218,7 +225,7 @@ class ParityReport:
             "data": self.data,
             "num_images": len(self.labels),
             "num_anomalous": int(self.labels.sum()),
-            "anomalous_are_disturbed_copies": self.has_stand_ins,
+            "num_disturbed_copies": self.num_stand_ins,
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
             **({"edgetpu": self.edgetpu.summary()} if self.edgetpu else {}),
@@ -231,7 +238,7 @@ class ParityReport:
             "data": self.data,
             "num_images": len(self.labels),
             "num_anomalous": int(self.labels.sum()),
-            "anomalous_are_disturbed_copies": self.has_stand_ins,
+            "num_disturbed_copies": self.num_stand_ins,
             "passed": not self.failures,
             "failures": list(self.failures),
             "run_auroc": _rounded_or_none(self.run_auroc),
@@ -272,7 +279,7 @@ def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None
             numbers_per_image = sum(values[0].size for values in given.values())
             step = max(1, -(-len(images.pixels) * numbers_per_image // _KEPT_OUTPUT_NUMBERS))
         for name, values in given.items():
-            kept[name].append(values[-start % step :: step])
+            kept[name].append(values[-start % step :: step].copy())  # a view would keep the whole batch in memory
         if progress is not None:
             progress(min(start + _BATCH_SIZE, len(images.pixels)), len(images.pixels))
     all_scores = np.concatenate(scores)

@@ -93,7 +93,6 @@ def render_parity_report(report: ParityReport) -> str:
         plot=plot_scores(report, report.exported),
         history=_history_line(report),
         flips=_largest_flips(report),
-        kind="disturbed" if report.has_stand_ins else "anomalous",
         version=__version__,
     )
 

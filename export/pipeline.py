@@ -20,6 +20,7 @@ from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.parity_files import ParityFiles
 from export.result import ExportResult
+from tfganomaly.data.items import fingerprint
 from tfganomaly.extras import require_extra
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.provenance import installed_versions
@@ -46,6 +47,7 @@ def export_run(
     options: ExportOptions | None = None,
     *,
     data_source: str | None = None,
+    archive: Path | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Exports a run. The run is only read; an earlier artefact is replaced only by one that passed the gate.
@@ -55,6 +57,7 @@ def export_run(
         output_path: The `.tflite` file to write. The parity report is written beside it.
         options: How to export.
         data_source: Where the run's data is now, if it has moved.
+        archive: The same of the local file or folder of a named data set.
         progress: Told about the stages.
 
     Returns:
@@ -63,7 +66,7 @@ def export_run(
     Raises:
         MissingExtraError: The `export` extra is not installed.
         RunError, NotExportableError: There is no finished run, or its model has no inference graph.
-        DataError: The run's data is gone; say where it is with `data_source`.
+        DataError: The run's data is gone; say where it is with `data_source` or `archive`.
         ExportError: The model cannot be exported, or the Edge TPU's compiler failed.
         ParityError: The file drifted past the bounds of the options; its report was written, it was not.
         OutputError: A file cannot be written.
@@ -81,7 +84,7 @@ def export_run(
     compiler = find_compiler(options.edgetpu_compiler) if options.target == "edgetpu" else None
     if compiler is not None:
         _check_output(compiled_path(output_path))
-    run, images = _open_run(run, options, data_source, tell)
+    run, images = _open_run(run, options, data_source, archive, tell)
     graph, lowering_difference = _lower(run, images, options, tell)
 
     from export.building import build_model
@@ -116,7 +119,7 @@ def export_run(
         run_scores=scored_run.scores,
         run_threshold=run.threshold,
         run_auroc=image_auroc(images.parity.labels, scored_run.scores),
-        has_stand_ins=images.parity.has_stand_ins,
+        num_stand_ins=images.parity.num_stand_ins,
         artefacts=tuple(compared),
         lowering_difference=lowering_difference,
         fine_tuning=built.fine_tuning.history if built.fine_tuning else (),
@@ -129,7 +132,8 @@ def export_run(
         raise ParityError(
             f"'{output_path}' was not written: {'; '.join(report.failures)}. See {files.html}.", files.html
         )
-    metadata = replace(metadata, parity=report.summary())
+    data = {**metadata.data, "exported_with": _data_at_hand(run, images)}
+    metadata = replace(metadata, parity=report.summary(), data=data)
     # The report last: it says that the files were exported.
     compiled = edgetpu.write_compiled(output_path, metadata) if edgetpu else None
     written = write_artefact(output_path, built.flatbuffer, metadata)
@@ -160,7 +164,11 @@ def _check_output(path: Path) -> None:
 
 
 def _open_run(
-    run: TrainedRun | Path | str, options: ExportOptions, data_source: str | None, tell: Progress
+    run: TrainedRun | Path | str,
+    options: ExportOptions,
+    data_source: str | None,
+    archive: Path | None,
+    tell: Progress,
 ) -> tuple[TrainedRun, ExportImages]:
     """Reads the images first: wrong data is said before TensorFlow takes its seconds to load."""
     from export.images import load_export_images
@@ -174,7 +182,10 @@ def _open_run(
             "`tfganomaly train "
             f"{folder.read_config().data_source} --run {folder.path} --resume --score latent_l2`."
         )
-    images = load_export_images(folder.read_config(), options, data_source, tell)
+    config = folder.read_config()
+    if archive is not None or data_source not in (None, config.data_source):
+        config = replace(config, data_archive=str(archive) if archive else None)  # the run's belongs to its own source
+    images = load_export_images(config, options, data_source, tell)
     tell("load TensorFlow", 0, 1)
     import_quietly()
     tell("load TensorFlow", 1, 1)
@@ -225,6 +236,7 @@ def _calibrate_and_compare(
         calibration = calibrate_scorer(
             detector,
             images.held_back,
+            images.held_back_textures,
             run.config.training.false_alarm_rate,
             lambda *count: tell(f"calibrate {built.title}", *count),
         )
@@ -263,17 +275,44 @@ def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOpt
     )
 
 
+def _data_at_hand(run: TrainedRun, images: ExportImages) -> dict[str, Any]:
+    """What the export read, under the names that the run's own data has in the metadata.
+
+    The fingerprint is that of a training on the data as it is now, without what the run's training could not read.
+    """
+    left_out = {name for name, _ in run.folder.read_manifest().get("unreadable", ())}
+    return {
+        "source": images.source,
+        "fingerprint": fingerprint(item for item in images.training_items if item.name not in left_out),
+        "num_train": len(images.train),
+        "num_validation": len(images.held_back),
+    }
+
+
 def _notes(
     run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata, output_path: Path, compiled: Path | None
 ) -> tuple[str, ...]:
+    from export.images import FEWEST_TEST_IMAGES
+
     notes = []
-    if images.parity.has_stand_ins:
+    if images.parity.num_stand_ins == images.parity.labels.sum():
         notes.append(
             "The data has no anomalous test images, so disturbed copies of good ones stood for them: the AUROC "
             "compares run and file, and says nothing of real defects."
         )
-    expected = run.folder.read_manifest().get("num_validation")
-    if expected != len(images.held_back):
+    elif images.parity.num_stand_ins:
+        notes.append(
+            f"The data has fewer than {FEWEST_TEST_IMAGES} good or anomalous test images, so run and file were "
+            "compared on held-back good images and disturbed copies of them too: the AUROC says little of real defects."
+        )
+    manifest = run.folder.read_manifest()
+    expected = manifest.get("num_validation")
+    if manifest.get("data_fingerprint") != metadata.data["exported_with"]["fingerprint"]:
+        notes.append(
+            f"The good images of '{images.source}' are not those that the run was trained on: the data has changed "
+            "since the training. Ranges, fine-tuning and threshold are of the images as they are now."
+        )
+    elif expected != len(images.held_back):
         notes.append(
             f"The run held back {expected} good images, now {len(images.held_back)} were found: the data has changed "
             f"since the training."

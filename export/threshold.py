@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from edge_runtime.calibration import Calibration
-from edge_runtime.preprocessing import scale_pixels, unscale_pixels
+from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
-from export.disturbance import with_disturbed
+from export.disturbance import with_disturbed_pixels
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 
 FEWEST_NEAREST = 20
@@ -36,7 +36,7 @@ class ThresholdTransfer:
     def __init__(self, run: Scorer, held_back: np.ndarray, seed: int) -> None:
         self._run_threshold = run.threshold
         self._num_good = len(held_back)
-        self._images = unscale_pixels(with_disturbed(scale_pixels(held_back), seed))
+        self._images = with_disturbed_pixels(held_back, seed)
         self._run_scores = self._scores(run)
 
     def apply(self, calibration: Calibration, file: Scorer) -> Calibration:

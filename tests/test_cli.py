@@ -183,6 +183,26 @@ def test_of_a_plain_folder_the_images_held_back_from_training_are_scored(good_fo
         assert {Path(entry["path"]).name for entry in figures["scores"]} == held_back
         assert figures["image_auroc"] is None
 
+    new_photos = tmp_path / "new"
+    new_photos.mkdir()
+    for path in sorted(good_folder.iterdir())[:12]:
+        Image.fromarray(np.array(Image.open(path))[::-1]).save(new_photos / path.name)
+    for scorer in (run, model):
+        result = invoke("evaluate", scorer, new_photos, "--json", tmp_path / "figures.json")
+        assert result.exit_code == 0, result.output
+        assert "is not the data that the model was trained on" in result.stdout
+        assert "held back" not in result.stdout
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        assert (figures["num_normal"], figures["num_anomalous"], figures["part"]) == (12, 0, "test")
+
+
+def test_pictures_are_not_written_among_the_images(good_folder, monkeypatch):
+    monkeypatch.chdir(good_folder)
+    before = sorted(good_folder.iterdir())
+    assert_one_line_error(invoke("defects", "."), "--output is 'defects.png'", "from which images are taken")
+    assert_one_line_error(invoke("train", ".", "--run", "run"), "--run is 'run'", "from which images are taken")
+    assert sorted(good_folder.iterdir()) == before
+
 
 def test_inspect_gives_a_verdict_an_image_and_skips_what_it_cannot_read(artefact, mvtec_folder, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")

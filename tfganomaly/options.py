@@ -15,6 +15,8 @@ from edge_runtime.option_declaration import check_options, option
 from tfganomaly.errors import OptionError
 
 SMALLEST_IMAGE_SIZE_PX = 32
+LARGEST_SEED = 2**32 - 1
+"""Of NumPy's frozen generator, which draws the split."""
 MODEL_NAMES = ("ganomaly", "window_ganomaly")
 
 
@@ -71,7 +73,7 @@ class TrainingOptions:
     batch_size: int = option(64, "Images a step; the last partial batch is dropped.", minimum=1)
     learning_rate: float = option(2e-4, "Adam's step size, all networks.", minimum=0)
     beta_1: float = option(0.5, "Adam's first decay rate, all networks.", minimum=0, maximum=0.9999)
-    seed: int = option(0, "Seed of the split, the weights and the order of images.", minimum=0)
+    seed: int = option(0, "Seed of the split, the weights and the order of images.", minimum=0, maximum=LARGEST_SEED)
     resize_rule: str = option(
         "stretch",
         "How an image becomes square: stretch it, letterbox (keep the aspect ratio, fill the border) or crop "

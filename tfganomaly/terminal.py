@@ -79,6 +79,18 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def echo(text: str) -> None:
+    """Prints results to standard output.
+
+    A file name can hold what the terminal's encoding does not have, and one that is not UTF-8 holds what no encoding
+    has: such characters are printed as backslash and number instead of ending the command.
+    """
+    stream = sys.stdout
+    if stream is not None and stream.errors == "strict":
+        text = text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+    click.echo(text)
+
+
 def options_from(
     *groups: str, without: tuple[str, ...] = (), recipes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Callable[[Command], Command]:
@@ -145,8 +157,11 @@ def progress_bar(label: str) -> Iterator[Progress]:
 def stage_progress() -> Iterator[StageProgress]:
     """Bars on standard error, one a stage, for `progress(stage, done, total)`.
 
-    Where standard error is not a terminal each stage leaves one line when it begins.
+    Where standard error is not a terminal each stage leaves one line when it begins; where it is closed, none.
     """
+    if sys.stderr is None:
+        yield lambda stage, done, total: None
+        return
     bar: Any = None
     current: str | None = None
 

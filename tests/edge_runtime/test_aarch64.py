@@ -22,6 +22,7 @@ from edge_runtime.image_statistics import ImageStatistics
 from edge_runtime.scoring import ScoreRule
 from tests.edge_runtime import aarch64_commands
 from tests.edge_runtime.aarch64_machine import Aarch64Machine, set_up_aarch64_machine
+from tests.edge_runtime.textures import textures_of
 from tests.edge_runtime.tiny_model import tiny_flatbuffer, tiny_metadata
 
 BASE = {"ai-edge-litert", "click", "numpy", "pillow"}
@@ -78,7 +79,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from edge_runtime.artefact import write_artefact
 
     good = np.random.default_rng(0).integers(90, 166, (20, 32, 32, 1), np.uint8)
-    statistics = ImageStatistics.of_images(good)
+    statistics = ImageStatistics.of_images(good, textures_of(good))
     paths = {}
     for name in ("arm", "here"):
         folder = tmp_path_factory.mktemp(name)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from edge_runtime.artefact import (
     METADATA_FILENAME,
     Artefact,
     ArtefactMetadata,
+    flatbuffer_sha256,
     read_artefact,
     replace_metadata,
     strip_metadata,
@@ -104,8 +107,37 @@ def test_writing_again_does_not_pile_up_zips(path: Path) -> None:
 
 def test_replacing_metadata_keeps_the_model_to_the_byte(path: Path) -> None:
     metadata = tiny_metadata(8, calibration=tiny_calibration(threshold=0.75))
-    replace_metadata(path, metadata)
+    replace_metadata(path, metadata, flatbuffer_sha256(FLATBUFFER))
     assert read_artefact(path) == Artefact(FLATBUFFER, metadata)
+
+
+def test_metadata_is_not_put_on_another_model(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(ArtefactError, match="replaced by another model in the meantime"):
+        replace_metadata(path, tiny_metadata(8), flatbuffer_sha256(tiny_flatbuffer(16)))
+    assert path.read_bytes() == before
+
+
+def test_a_source_whose_name_is_not_utf8_is_stored_and_read_back(path: Path) -> None:
+    metadata = tiny_metadata(8, data={"source": os.fsdecode(b"/photos/gro\xdf")})
+    write_artefact(path, FLATBUFFER, metadata)
+    assert read_artefact(path).metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(6, b"\x63"), (9, b"\x08"), (42, b"\xff\xff\xff\x7f")],
+    ids=["a later version of ZIP", "a name that is not UTF-8", "an offset behind the end"],
+)
+def test_a_model_with_a_damaged_zip_behind_it_is_a_model(place: int, value: bytes) -> None:
+    file = io.BytesIO(FLATBUFFER)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("l", "a")
+    content = bytearray(file.getvalue())
+    entry = content.rfind(b"PK\x01\x02")
+    content[entry + 46] = 0xFF  # the name, which is only read as UTF-8 where a flag says so
+    content[entry + place : entry + place + len(value)] = value
+    assert inspect_flatbuffer(bytes(content)).operation_counts == {"CONV_2D": 3}
 
 
 def test_a_plain_tflite_model_has_no_metadata(path: Path) -> None:

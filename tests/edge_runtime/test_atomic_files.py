@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,42 @@ def test_permissions_are_kept_and_a_link_stays_a_link(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert target.read_text() == "new"
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="POSIX devices")
+def test_a_device_and_a_named_pipe_are_written_to_and_stay_what_they_are(tmp_path: Path) -> None:
+    controller, terminal = os.openpty()  # a device that also root may hand to a test
+    name = os.ttyname(terminal)
+    write_text_atomically(name, "hello")
+    assert os.read(controller, 5) == b"hello"
+    assert stat.S_ISCHR(Path(name).stat().st_mode)
+    os.close(controller)
+    os.close(terminal)
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_text_atomically(pipe, "hello")
+    reader.join(timeout=10)
+    assert read == [b"hello"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="POSIX sockets")
+def test_a_socket_is_refused_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("a.sock")
+        with pytest.raises(OutputError, match=r"Cannot write 'a\.sock': it is a socket"):
+            write_bytes_atomically("a.sock", b"")
+    assert stat.S_ISSOCK((tmp_path / "a.sock").stat().st_mode)
+
+
+def test_a_name_that_is_not_utf8_is_written_with_backslashes(tmp_path: Path) -> None:
+    write_text_atomically(tmp_path / "a.txt", os.fsdecode(b"gro\xdf") + " größe\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"gro\\udcdf gr\xc3\xb6\xc3\x9fe\n"
 
 
 def test_a_write_larger_than_the_free_space_is_refused_before_it_begins(tmp_path):

@@ -28,6 +28,17 @@ def test_a_benchmark_has_the_names_that_other_tools_rely_on(artefact_path: Path)
     assert result.cold_start_ms > 50
 
 
+def test_modules_in_the_working_directory_are_not_taken_for_our_own_or_python_s(
+    artefact_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "foreign"
+    (foreign / "edge_runtime").mkdir(parents=True)
+    for name in ("random.py", "numpy.py", "edge_runtime/__init__.py"):
+        (foreign / name).write_text("raise SystemExit('a foreign module was run')\n")
+    monkeypatch.chdir(foreign)
+    assert measure(artefact_path, runs=1, warm_up_runs=0).cold_start_ms > 0
+
+
 def test_impossible_benchmarks_are_refused(artefact_path: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="1 or more"):
         measure(artefact_path, runs=0)

@@ -50,7 +50,17 @@ def test_too_few_images_take_the_highest_score_and_say_so() -> None:
     assert "at most 9.5% of further good images" in calibration.promise
     assert "to be sure of 1% takes 299 good images" in calibration.promise
     assert calibration.remarks == (calibration.note, calibration.promise)
+    assert "the threshold lies at the highest score among them" in calibration.note
     assert calibrate(np.linspace(0, 1, 99), MAPS, 0.01).note == ""
+
+
+@pytest.mark.parametrize("threshold", [0.9, 1.1])
+def test_a_threshold_that_is_not_the_highest_score_is_not_called_so(threshold: float) -> None:
+    calibration = replace(calibrate(np.linspace(0, 1, 30), MAPS, 0.01), threshold=threshold)
+    assert calibration.note == (
+        "30 good images are too few for a false alarm rate of 1%, which needs at least 99. Calibrate again when there "
+        "are more."
+    )
 
 
 def test_scores_that_give_no_threshold_are_refused() -> None:

@@ -19,6 +19,7 @@ from edge_runtime.edgetpu_check import CPU, EDGE_TPU, ON_CHIP_BYTES, EdgeTpuChec
 from edge_runtime.edgetpu_rules import SUPPORTED_OPERATIONS
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import inspect_flatbuffer
+from edge_runtime.text_output import edgetpu_text
 from tests.edge_runtime.model_builder import GraphBuilder
 from tests.edge_runtime.tiny_model import tiny_flatbuffer
 
@@ -93,6 +94,17 @@ MAPPED = [
     ("AVERAGE_POOL_2D", image, {"output": (1, 4, 4, 4), "version": 2}),
     ("SQUEEZE", lambda graph: [graph.tensor(1, 1, 1, 4)], {"output": (4,)}),
     ("RSQRT", image, {"version": 2}),
+    ("CONV_2D", lambda graph: [*with_constant(4, 3, 3, 4)(graph), graph.integers(0, 0, 0, 0)], {"version": 3}),
+    (
+        "TRANSPOSE_CONV",
+        lambda graph: [
+            graph.integers(1, 8, 8, 4),
+            graph.tensor(4, 3, 3, 4, values=np.ones(144, np.int8)),
+            graph.tensor(1, 4, 4, 4),
+            graph.integers(0, 0, 0, 0),
+        ],
+        {"version": 3},
+    ),
 ]
 
 
@@ -120,6 +132,26 @@ REFUSED = [
     ("TANH", lambda graph: [graph.tensor(1, 8, 8, 4, signature=(-1, 8, 8, 4))], {}, "known only at run time"),
     ("SQUEEZE", lambda graph: [graph.tensor(5, 1, 4)], {"output": (5, 4)}, "from the middle of 5 x 1 x 4"),
     ("RESHAPE", lambda graph: [graph.tensor(1, 8, 8, 4), graph.tensor(2)], {}, "not constant"),
+    ("CONV_2D", lambda graph: [*image(graph), graph.tensor(4, 3, 3, 4)], {"version": 3}, "its weights are not const"),
+    ("CONV_2D", image, {"version": 3}, "its weights are not constant"),
+    (
+        "DEPTHWISE_CONV_2D",
+        lambda graph: [*with_constant(1, 3, 3, 4)(graph), graph.tensor(4)],  # the bias
+        {"version": 3},
+        "its weights are not constant",
+    ),
+    (
+        "FULLY_CONNECTED",
+        lambda graph: [graph.tensor(1, 16), graph.tensor(4, 16)],
+        {"output": (1, 4), "version": 4},
+        "its weights are not constant",
+    ),
+    (
+        "TRANSPOSE_CONV",
+        lambda graph: [graph.integers(1, 8, 8, 4), graph.tensor(4, 3, 3, 4), *image(graph)],
+        {},
+        "its weights are not constant",
+    ),
     (
         "MEAN",
         lambda graph: [graph.tensor(1, 8, 8, 6), graph.integers(3)],
@@ -238,6 +270,10 @@ def test_a_compiled_file_is_recognised() -> None:
     found = check(tiny_flatbuffer(8, custom_operation="edgetpu-custom-op"))
     assert found.is_compiled
     assert found.conclusions() == ["Compiled for the Edge TPU already; 0 of its operations stay on the CPU."]
+    # Its parameters lie in the compiler's own operation, where they cannot be counted.
+    summary = found.to_dict()
+    assert (summary["parameter_bytes"], summary["fits_on_chip"]) == (None, None)
+    assert "parameters" not in edgetpu_text(found)
 
 
 @pytest.mark.parametrize("name", [*SUPPORTED_OPERATIONS, "LEAKY_RELU"])

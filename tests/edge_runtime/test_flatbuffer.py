@@ -170,6 +170,55 @@ def test_a_list_that_claims_to_be_endless_is_refused_at_once() -> None:
         inspect_flatbuffer(content)
 
 
+def _shared_shapes(num_tensors: int, length: int) -> bytes:
+    """A sound file, in which all tensors point at one shape of so many sizes and at one name of four times as many."""
+    builder = flatbuffers.Builder(1024)
+    builder.StartVector(4, length, 4)
+    for _ in range(length):
+        builder.PrependInt32(1)
+    shape, name = builder.EndVector(), builder.CreateString("t" * 4 * length)
+    schema.TensorStart(builder)
+    schema.TensorAddShape(builder, shape)
+    schema.TensorAddName(builder, name)
+    tensor = schema.TensorEnd(builder)
+    tables = {}
+    for kind, tables_of_kind in (("Tensors", [tensor] * num_tensors), ("Subgraphs", None), ("Buffers", None)):
+        if kind == "Subgraphs":
+            schema.SubGraphStart(builder)
+            schema.SubGraphAddTensors(builder, tables["Tensors"])
+            tables_of_kind = [schema.SubGraphEnd(builder)]
+        elif kind == "Buffers":
+            schema.BufferStart(builder)
+            tables_of_kind = [schema.BufferEnd(builder)]
+        builder.StartVector(4, len(tables_of_kind), 4)
+        for table in tables_of_kind:
+            builder.PrependUOffsetTRelative(table)
+        tables[kind] = builder.EndVector()
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, 3)
+    schema.ModelAddSubgraphs(builder, tables["Subgraphs"])
+    schema.ModelAddBuffers(builder, tables["Buffers"])
+    builder.Finish(schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_small_file_whose_tensors_share_long_lists_is_refused_before_they_are_read() -> None:
+    assert [len(tensor.shape) for tensor in inspect_flatbuffer(_shared_shapes(3, 40)).tensors] == [40] * 3
+    with pytest.raises(ArtefactError, match="hold more together than a file of its size"):
+        inspect_flatbuffer(_shared_shapes(500, 500))
+
+
+def test_constants_that_many_tensors_share_are_read_once() -> None:
+    def share(model: schema.ModelT) -> None:
+        tensors = model.subgraphs[0].tensors
+        tensors += [tensors[place]] * 50
+
+    sizes = [tensor.constant_bytes for tensor in inspect_flatbuffer(FLATBUFFER).tensors]
+    place = sizes.index(max(sizes))
+    inspection = inspect_flatbuffer(edited(share))
+    assert [tensor.constant_bytes for tensor in inspection.tensors[-50:]] == [max(sizes)] * 50
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damage_is_an_artefact_error_and_nothing_else(data: st.DataObject) -> None:

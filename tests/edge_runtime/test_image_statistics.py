@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from edge_runtime.errors import MetadataError
-from edge_runtime.image_figures import CELLS, WINDOWS, cell_figures, window_figures, window_groups
+from edge_runtime.image_figures import CELLS, WINDOWS, window_figures, window_groups
 from edge_runtime.image_statistics import (
+    CELL_RIDGE,
     LEAST_VARIANCE,
     MOST_MODES,
     PICTURES_A_MODE,
@@ -18,11 +20,16 @@ from edge_runtime.image_statistics import (
     PlaceStatistics,
 )
 from edge_runtime.preprocessing import scale_pixels
+from tests.edge_runtime.textures import textures_of
 
 
 def grainy_images(count: int, seed: int, channels: int = 1) -> np.ndarray:
     """Grey images of fine noise, 64 x 64."""
     return np.random.default_rng(seed).integers(110, 146, (count, 64, 64, channels), np.uint8)
+
+
+def statistics_of(images: np.ndarray) -> ImageStatistics:
+    return ImageStatistics.of_images(images, textures_of(images))
 
 
 def unusualness(statistics: ImageStatistics, images: np.ndarray) -> np.ndarray:
@@ -32,7 +39,7 @@ def unusualness(statistics: ImageStatistics, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_differs_from_the_good_images_is_unusual(channels: int) -> None:
-    statistics = ImageStatistics.of_images(grainy_images(25, 0, channels))
+    statistics = statistics_of(grainy_images(25, 0, channels))
     usual = unusualness(statistics, grainy_images(25, 1, channels))
     assert 0.5 < np.median(usual) < 16
     smooth, scratched, dark_corner = (grainy_images(5, 2, channels) for _ in range(3))
@@ -44,10 +51,10 @@ def test_what_differs_from_the_good_images_is_unusual(channels: int) -> None:
 
 
 def test_the_cells_say_where() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(25, 0))
+    statistics = statistics_of(grainy_images(25, 0))
     scratched = grainy_images(1, 2)
     scratched[:, 20:44, 30] = 20
-    distances = statistics.cell_distances(scale_pixels(scratched))[0]
+    distances = statistics.cell_distances(textures_of(scratched))[0]
     assert distances.shape == (CELLS, CELLS)
     highest = np.argsort(distances, axis=None)[-6:]
     assert sorted(np.unravel_index(highest, distances.shape)[0]) == [5, 6, 7, 8, 9, 10]
@@ -59,7 +66,7 @@ def test_what_all_places_have_in_common_is_not_unusual() -> None:
         light = np.random.default_rng(seed + 100).integers(-60, 60, (count, 1, 1, 1))
         return (grainy_images(count, seed) + light).astype(np.uint8)
 
-    statistics = ImageStatistics.of_images(of_any_light(60, 0))
+    statistics = statistics_of(of_any_light(60, 0))
     usual = unusualness(statistics, of_any_light(60, 1))
     half_dark = grainy_images(20, 2)
     half_dark[:, 32:] -= 40  # each half by itself is of a usual brightness
@@ -94,19 +101,19 @@ def test_the_gaussians_are_those_of_the_remainders() -> None:
 def test_of_many_images_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     images = grainy_images(41, 0)
     monkeypatch.setattr("edge_runtime.image_statistics.MOST_PICTURES", 21)
-    assert ImageStatistics.of_images(images) == ImageStatistics.of_images(images[::2])
+    assert statistics_of(images) == statistics_of(images[::2])
 
 
 def test_it_works_with_images_that_are_all_alike() -> None:
     for count in (3, 3 * PICTURES_A_MODE):
         same = np.full((count, 64, 64, 1), 90, np.uint8)
-        statistics = ImageStatistics.of_images(same)
+        statistics = statistics_of(same)
         assert unusualness(statistics, same).tolist() == [0] * count
         assert unusualness(statistics, same + 3).min() > 1
 
 
 def test_a_background_that_never_changes_is_not_judged_by_a_grey_level() -> None:
-    statistics = ImageStatistics.of_images(np.full((20, 64, 64, 1), 255, np.uint8))
+    statistics = statistics_of(np.full((20, 64, 64, 1), 255, np.uint8))
     flickering = 255 - np.random.default_rng(0).integers(0, 2, (1, 64, 64, 1), np.uint8)
     stained = np.full((1, 64, 64, 1), 255, np.uint8)
     stained[0, 20:30, 20:30] = 200
@@ -115,29 +122,34 @@ def test_a_background_that_never_changes_is_not_judged_by_a_grey_level() -> None
 
 @pytest.mark.parametrize("power", POWERS)
 def test_the_distances_count_to_the_power(power: int) -> None:
-    statistics = replace(ImageStatistics.of_images(grainy_images(25, 0)), power=power)
-    images = scale_pixels(grainy_images(3, 4))
-    windows, cells = statistics.window_distances(images), statistics.cell_distances(images)
+    statistics = replace(statistics_of(grainy_images(25, 0)), power=power)
+    images = grainy_images(3, 4)
+    windows = statistics.window_distances(scale_pixels(images))
+    cells = statistics.cell_distances(textures_of(images))
     assert windows.shape == (3, WINDOWS, WINDOWS)
     assert cells.shape == (3, CELLS, CELLS)
     np.testing.assert_allclose(statistics.score_factors(windows), windows.max(axis=(1, 2)) ** power, rtol=1e-14)
-    np.testing.assert_allclose(statistics.map_factors(cells), cells ** (power / 2), rtol=1e-14)
+    of_windows, of_cells = statistics.map_factors(windows, cells)
+    np.testing.assert_allclose(of_windows, windows ** (power / 2), rtol=1e-14)
+    weights = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    expected = np.exp(ndimage.correlate(np.log(cells), weights[np.newaxis], mode="nearest"))
+    np.testing.assert_allclose(of_cells, expected**power, rtol=1e-12)
     assert ImageStatistics.from_dict(statistics.to_dict()) == statistics
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(42, 0))
+    statistics = statistics_of(grainy_images(42, 0))
     images = grainy_images(7, 3)
     together = unusualness(statistics, images)
     assert together.tolist() == [float(unusualness(statistics, image[np.newaxis])[0]) for image in images]
 
 
 def test_they_survive_json_and_refuse_what_is_damaged() -> None:
-    statistics = ImageStatistics.of_images(grainy_images(25, 0, 3))
+    statistics = statistics_of(grainy_images(25, 0, 3))
     stored = statistics.to_dict()
     assert ImageStatistics.from_dict(stored) == statistics
     assert hash(ImageStatistics.from_dict(stored)) == hash(statistics)
-    assert statistics != ImageStatistics.of_images(grainy_images(25, 1, 3))
+    assert statistics != statistics_of(grainy_images(25, 1, 3))
     assert statistics.windows != "something else"
     windows = stored["windows"]
     for change in (
@@ -157,7 +169,7 @@ def test_they_survive_json_and_refuse_what_is_damaged() -> None:
             ImageStatistics.from_dict({**stored, "windows": {**windows, **change}})
     with pytest.raises(MetadataError, match="power 3"):
         ImageStatistics.from_dict({**stored, "power": 3})
-    figures = np.stack([cell_figures(image) for image in grainy_images(5, 0)])
+    figures = textures_of(grainy_images(5, 0)).astype(np.float64)
     with pytest.raises(MetadataError, match="damaged"):
         PlaceStatistics.of_figures(figures * np.nan, (np.arange(8),))
     with pytest.raises(MetadataError, match="damaged"):
@@ -166,8 +178,8 @@ def test_they_survive_json_and_refuse_what_is_damaged() -> None:
 
 def test_the_figures_of_both_grids_are_used() -> None:
     images = grainy_images(25, 0)
-    statistics = ImageStatistics.of_images(images)
+    statistics = statistics_of(images)
     windows = np.stack([window_figures(image) for image in images])
-    cells = np.stack([cell_figures(image) for image in images])
+    cells = textures_of(images).astype(np.float64)
     assert statistics.windows == PlaceStatistics.of_figures(windows, window_groups(66))
-    assert statistics.cells == PlaceStatistics.of_figures(cells, (np.arange(8),))
+    assert statistics.cells == PlaceStatistics.of_figures(cells, (np.arange(8),), CELL_RIDGE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from edge_runtime.artefact import read_artefact
 from edge_runtime.calibration import DefectCounts
 from edge_runtime.defect_trade import best_trade
 from edge_runtime.detector import AnomalyDetector
-from edge_runtime.errors import CalibrationError, OutputError
+from edge_runtime.errors import ArtefactError, CalibrationError, OutputError
 from edge_runtime.image_files import find_images
 from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.text_output import calibration_text
@@ -106,6 +107,21 @@ def test_wishes_that_contradict_each_other_are_refused(artefact_path: Path, imag
     assert [name for name, _ in result.unreadable] == [str(broken)]
     assert result.calibration.defects is not None
     assert result.calibration.defects.num_images == 1
+
+
+def test_a_model_that_is_moved_there_while_images_are_scored_keeps_its_own_threshold(
+    artefact_path: Path, image_folder: Path, make_artefact: Callable[..., Path]
+) -> None:
+    newer = make_artefact(quantized=False, name="newer.tflite")
+    content = newer.read_bytes()
+
+    def progress(done: int, total: int) -> None:
+        if done == 5:
+            newer.replace(artefact_path)
+
+    with pytest.raises(ArtefactError, match="replaced by another model in the meantime"):
+        calibrate_artefact(artefact_path, find_images(image_folder), progress=progress)
+    assert artefact_path.read_bytes() == content
 
 
 def test_a_calibration_that_fails_leaves_the_artefact_as_it_is(

@@ -19,6 +19,7 @@ from edge_runtime.scoring import (
     score_components,
     window_distances,
 )
+from tests.edge_runtime.textures import textures_of
 
 
 def random_batch(
@@ -194,7 +195,8 @@ def test_the_rule_survives_json() -> None:
 
 def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
     inputs, outputs = random_batch(6)
-    statistics = ImageStatistics.of_images(np.random.default_rng(1).integers(0, 256, (9, 32, 32, 1), np.uint8))
+    good = np.random.default_rng(1).integers(0, 256, (9, 32, 32, 1), np.uint8)
+    statistics = ImageStatistics.of_images(good, textures_of(good))
     plain = ScoreRule({"latent_l2": 1.0, "latent_l1": 0.5})
     rule = replace(plain, statistics=statistics)
     inputs = scale_pixels(np.rint((inputs + 1) * 127.5).astype(np.uint8))
@@ -225,20 +227,23 @@ def test_the_score_is_the_geometric_mean_of_sum_and_statistics() -> None:
 
 def test_the_map_is_the_geometric_mean_of_latents_and_statistics() -> None:
     good = np.random.default_rng(1).integers(100, 156, (30, 32, 32, 1), np.uint8)
-    rule = ScoreRule(map_source="latent", statistics=ImageStatistics.of_images(good))
+    rule = ScoreRule(map_source="latent", statistics=ImageStatistics.of_images(good, textures_of(good)))
     image = good[:1].copy()
     image[:, 24:, 24:] = 128  # a corner without grain, the last window alone
     latent = np.full((1, 4, 4, 2), 2, np.float32)
-    anomaly_map = anomaly_maps(rule, scale_pixels(image), ModelOutputs(latent, 0 * latent))[0]
+    outputs, textures = ModelOutputs(latent, 0 * latent), textures_of(image)
+    anomaly_map = anomaly_maps(rule, scale_pixels(image), outputs, textures)[0]
     windows = rule.statistics.window_distances(scale_pixels(image))[0]
-    cells = rule.statistics.cell_distances(scale_pixels(image))[0]
-    expected = 2 * windows[[0, -1], [0, -1]] * cells[[0, -1], [0, -1]]
+    of_windows, of_cells = rule.statistics.map_factors(windows[np.newaxis], rule.statistics.cell_distances(textures))
+    expected = 2 * np.sqrt(of_windows[0, [0, -1], [0, -1]] * of_cells[0, [0, -1], [0, -1]])
     assert anomaly_map.dtype == np.float32
     assert anomaly_map[0, 0] == pytest.approx(expected[0])
     assert anomaly_map[-1, -1] == pytest.approx(expected[1])
     assert anomaly_map.max() == anomaly_map[24:, 24:].max()
-    known = anomaly_maps(rule, scale_pixels(image), ModelOutputs(latent, 0 * latent), windows[np.newaxis])
+    known = anomaly_maps(rule, scale_pixels(image), outputs, textures, windows[np.newaxis])
     np.testing.assert_array_equal(known[0], anomaly_map)
+    with pytest.raises(ValueError, match="textures"):
+        anomaly_maps(rule, scale_pixels(image), outputs)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ QUICK = {"target": "edgetpu", "fine_tuning_steps": 2, "fine_tuning_batch_size": 
 
 @pytest.fixture(scope="module")
 def compiled(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """A quantization-aware export with a compiler that leaves four operations to the CPU."""
+    """A quantization-aware export with a compiler that leaves operations to the CPU and parameters off the chip."""
     folder = tmp_path_factory.mktemp("edge")
     program = write_stub(folder, log=SOME_MAPPED)
-    return export_run(run, folder / "m.tflite", ExportOptions(edgetpu_compiler=str(program), **QUICK))
+    options = ExportOptions(edgetpu_compiler=str(program), allow_off_chip=True, **QUICK)
+    return export_run(run, folder / "m.tflite", options)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,19 @@ def test_a_model_too_large_for_the_chip_is_exported_on_demand_only(
     assert result.exit_code == 0, result.output
     assert re.search(r"edge tpu: .* MB of parameters do not fit into the chip's", result.stdout)
     assert read_artefact(tmp_path / "m.tflite").metadata.parity["edgetpu"]["fits_on_chip"] is False
+
+
+def test_parameters_that_the_compiler_leaves_off_the_chip_are_refused_unless_they_are_allowed(
+    run: Path, tmp_path: Path
+) -> None:
+    """The static check says that this model fits; the compiler counts what it takes on the chip itself."""
+    output = tmp_path / "m.tflite"
+    output.write_bytes(b"an earlier artefact")
+    line = _error_line(_export(run, output, "--edgetpu-compiler", write_stub(tmp_path, log=SOME_MAPPED)))
+    assert "By the compiler's count 43 kB of parameters did not fit on the chip" in line
+    assert "--allow-off-chip" in line
+    assert output.read_bytes() == b"an earlier artefact"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edgetpu_compiler", "m.tflite"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 
 from edge_runtime.flatbuffer import FlatbufferInspection
+from edge_runtime.scoring import ModelOutputs
 from export import parity as parity_module
 from export.errors import ExportError, ParityError
 from export.gate import gate_failures
-from export.images import _with_stand_ins
+from export.images import FEWEST_TEST_IMAGES, choose_parity_images
 from export.options import ExportOptions
 from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
 from export.parity_files import ParityFiles
@@ -50,6 +53,15 @@ def images() -> ParityImages:
     return ParityImages("test", tuple(f"{index}.png" for index in range(10)), pixels, LABELS)
 
 
+def _loaded(good: int = 0, anomalous: int = 0) -> LoadedImages:
+    """Grey images with a little noise, the anomalous ones with more."""
+    random = np.random.default_rng(0)
+    spread = np.repeat([5, 40], [good, anomalous]).reshape(-1, 1, 1, 1)
+    pixels = (105 + random.uniform(-1, 1, (good + anomalous, 16, 16, 1)) * spread).astype(np.uint8)
+    items = tuple(ImageItem(f"{n}.png", Path(f"{n}.png"), n >= good) for n in range(good + anomalous))
+    return LoadedImages(pixels, items)
+
+
 def _compare(images: ParityImages, gain: float, threshold: float = 0.3, run_threshold: float = 0.3) -> ArtefactParity:
     run = score_images(BrightnessModel("run", run_threshold), images)
     artefact = score_images(BrightnessModel("artefact", threshold, gain), images)
@@ -66,7 +78,7 @@ def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> Par
         "run_scores": run.scores,
         "run_threshold": 0.3,
         "run_auroc": 1.0,
-        "has_stand_ins": images.has_stand_ins,
+        "num_stand_ins": images.num_stand_ins,
         "artefacts": (parity,),
         "lowering_difference": 1e-6,
         "fine_tuning": ((0, 0.01), (50, 0.004)),
@@ -142,16 +154,13 @@ def test_three_pairs_of_few_images_pass_unless_none_is_allowed(images: ParityIma
 
 def test_a_file_that_says_nothing_fails_also_where_all_images_are_good() -> None:
     """On good images alone hardly a verdict flips, whatever a file says; on disturbed copies its AUROC does."""
-    random = np.random.default_rng(0)
-    held_back = LoadedImages(
-        random.integers(100, 110, (20, 16, 16, 1), np.uint8),
-        tuple(ImageItem(f"{n}.png", Path(f"{n}.png")) for n in range(20)),
-    )
-    images = _with_stand_ins(held_back, count=1000, seed=0)
+    held_back = _loaded(good=20)
+    images = choose_parity_images(_loaded(), held_back, count=1000, seed=0)
+    assert images.num_stand_ins == 20
     assert images.labels.tolist() == [0] * 20 + [1] * 20
     np.testing.assert_array_equal(images.pixels[:20], held_back.pixels)
     assert images.names[20] == "0.png, disturbed"
-    assert len(_with_stand_ins(held_back, count=10, seed=0).pixels) == 10
+    assert len(choose_parity_images(_loaded(), held_back, count=10, seed=0).pixels) == 10
     run = score_images(ContrastModel("run", 0.05), images)
     dead = score_images(ContrastModel("dead", 0.05, gain=0.0), images)
     parity = compare_with_run("int8 (qat)", run, 0.05, dead, images, INSPECTION, 0.5)
@@ -161,6 +170,58 @@ def test_a_file_that_says_nothing_fails_also_where_all_images_are_good() -> None
     )
     assert "Disturbed copies of held-back good images stand for anomalous ones" in page
     assert "orange: disturbed." in page
+
+
+@pytest.mark.parametrize(("good", "anomalous"), [(1, 1), (2, 1), (3, 1), (1, 3), (0, 30), (300, 9), (9, 9)])
+def test_a_file_that_says_nothing_fails_also_where_labelled_images_are_few(good: int, anomalous: int) -> None:
+    """One pair of images or one verdict may always differ; of few images that is all there is to see."""
+    test = _loaded(good, anomalous)
+    images = choose_parity_images(test, _loaded(good=20), count=1000, seed=0)
+    assert images.labels.tolist() == [0] * good + [1] * anomalous + [0] * 20 + [1] * 20
+    assert (len(images.names), images.num_stand_ins) == (len(images.labels), 20)
+    np.testing.assert_array_equal(images.pixels[: good + anomalous], test.pixels)
+    run = score_images(ContrastModel("run", 0.05), images)
+    dead = score_images(ContrastModel("dead", 0.05, gain=0.0), images)
+    parity = compare_with_run("int8 (qat)", run, 0.05, dead, images, INSPECTION, 0.5)
+    assert any("image AUROC is 0.5000" in failure for failure in gate_failures(parity, images.labels, ExportOptions()))
+    report = _report(images, parity, labels=images.labels, names=images.names, run_scores=run.scores)
+    assert report.summary()["num_disturbed_copies"] == 20
+    page = render_parity_report(report)
+    assert "20 held-back good images and a disturbed copy of each stand\nbeside them" in page
+    assert "orange: anomalous or disturbed." in page
+
+
+def test_enough_labelled_images_of_both_classes_are_compared_on_alone() -> None:
+    test = _loaded(FEWEST_TEST_IMAGES, FEWEST_TEST_IMAGES)
+    images = choose_parity_images(test, _loaded(good=20), count=1000, seed=0)
+    assert (images.part, images.num_stand_ins) == ("test", 0)
+    np.testing.assert_array_equal(images.pixels, test.pixels)
+
+
+def test_names_that_are_not_utf8_are_no_obstacle_to_the_report(images: ParityImages, tmp_path: Path) -> None:
+    names = tuple(os.fsdecode(b"gro\xdf%d.png" % index) for index in range(10))
+    report = _report(images, _compare(images, gain=1.0, threshold=0.4), names=names)
+    write_parity_report(report, ParityFiles.beside(tmp_path / "tiles.tflite"))
+    stored = json.loads((tmp_path / "tiles.parity.json").read_text("utf-8"))
+    assert [image["path"] for image in stored["images"]] == list(names)
+    assert "gro\\udcdf7.png" in (tmp_path / "tiles.parity.html").read_text("utf-8")
+
+
+def test_kept_outputs_do_not_keep_whole_batches_in_memory(
+    images: ParityImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[weakref.ref[np.ndarray]] = []
+
+    class Watched(BrightnessModel):
+        def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
+            assert all(batch() is None for batch in batches[:-1])
+            outputs = super().model_outputs(pixels)
+            batches.append(weakref.ref(outputs.latent.base if outputs.latent.base is not None else outputs.latent))
+            return outputs
+
+    monkeypatch.setattr(parity_module, "_BATCH_SIZE", 2)
+    score_images(Watched("run", 0.3), images)
+    assert len(batches) == 5
 
 
 def test_outputs_are_compared_on_images_from_the_whole_set(

@@ -6,14 +6,20 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
+from cli import main
 from edge_runtime.artefact import read_artefact
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import OutputError
 from export import ExportError, ExportOptions, ExportResult, ParityError, export_run
+from tfganomaly.data.items import fingerprint
 from tfganomaly.errors import DataError, MissingExtraError, RunError
+from tfganomaly.training.run_folder import RunFolder
 
 QUICK = {"fine_tuning_steps": 4, "fine_tuning_batch_size": 4, "max_auroc_drop": 1.0, "max_verdict_flips": 1.0}
 
@@ -45,7 +51,16 @@ def test_the_artefact_judges_images_and_says_where_it_comes_from(
     assert metadata.data["fingerprint"] == json.loads((run / "manifest.json").read_text())["data_fingerprint"]
     assert metadata.calibration.num_images == 10
     assert metadata.parity == result.parity.summary()
-    assert metadata.parity["num_anomalous"] == 6
+    # Six labelled defects are too few to compare on alone: a disturbed copy of each held-back image stands beside.
+    assert (metadata.parity["num_anomalous"], metadata.parity["num_disturbed_copies"]) == (6 + 10, 10)
+    assert any("fewer than 10 good or anomalous test images" in note for note in result.notes)
+    assert metadata.data["exported_with"] == {
+        "source": metadata.data["source"],
+        "fingerprint": metadata.data["fingerprint"],
+        "num_train": 30,
+        "num_validation": 10,
+    }
+    assert not any("the data has changed" in note for note in result.notes)
     detection = AnomalyDetector(result.artefact).detect(labelled_folder / "test" / "bar" / "000.png")
     assert detection.score > 0
     assert detection.threshold == metadata.calibration.threshold
@@ -164,6 +179,60 @@ def test_data_that_has_moved_is_found_where_the_user_says(run: Path, labelled_fo
     assert any("the data has changed since the training" in note for note in result.notes)
     with pytest.raises(DataError, match="nowhere"):
         export_run(run, tmp_path / "m.tflite", options, data_source=str(tmp_path / "nowhere"))
+
+
+def test_other_images_in_the_same_number_are_noted_and_recorded(
+    run: Path, labelled_folder: Path, tmp_path: Path
+) -> None:
+    moved, limited = tmp_path / "moved", tmp_path / "limited"
+    shutil.copytree(labelled_folder, moved)
+    shutil.copytree(run, limited)
+    config = json.loads((limited / "config.json").read_text())
+    config["training"]["max_train_images"] = 20
+    (limited / "config.json").write_text(json.dumps(config))
+    read_config = RunFolder(limited).read_config()
+    drawn = np.sort(np.random.default_rng(read_config.training.seed).choice(30, 20, replace=False))
+    train = read_config.open_dataset().train
+    trained_on = fingerprint(train[index] for index in drawn)
+    manifest = json.loads((limited / "manifest.json").read_text())
+    (limited / "manifest.json").write_text(json.dumps({**manifest, "data_fingerprint": trained_on, "num_train": 20}))
+    options = ExportOptions(quantization="float32", **QUICK)
+
+    same = export_run(limited, tmp_path / "m.tflite", options, data_source=str(moved))
+    assert not any("the data has changed" in note for note in same.notes)
+    shutil.copy(moved / "test" / "good" / "000.png", moved / train[drawn[0]].name)
+    other = export_run(limited, tmp_path / "m.tflite", options, data_source=str(moved))
+    (note,) = (note for note in other.notes if "the data has changed since the training" in note)
+    assert str(moved) in note
+    data = read_artefact(tmp_path / "m.tflite").metadata.data
+    assert data["fingerprint"] == trained_on != data["exported_with"]["fingerprint"]
+    assert data["exported_with"]["source"] == str(moved)
+    assert data["source"] == str(labelled_folder.resolve())
+
+
+def test_an_archive_that_has_moved_is_found_where_the_user_says(
+    run: Path, labelled_folder: Path, tmp_path: Path
+) -> None:
+    of_archive = tmp_path / "run"
+    shutil.copytree(run, of_archive)
+    config = json.loads((of_archive / "config.json").read_text())
+    config.update(data_source="mnist:8", data_archive=str(tmp_path / "gone" / "mnist.npz"))
+    (of_archive / "config.json").write_text(json.dumps(config))
+    labels = np.arange(200) % 10
+    digits = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
+    np.savez(tmp_path / "mnist.npz", x_train=digits, y_train=labels, x_test=digits[:50], y_test=labels[:50])
+    arguments = ["export", of_archive, "--output", tmp_path / "m.tflite", "--quantization", "float32"]
+
+    def export(*more: Any) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in (*arguments, *more)])
+
+    without = export()
+    assert without.exit_code == 2
+    assert "gone" in without.stderr.splitlines()[-1]
+    done = export("--archive", tmp_path / "mnist.npz")
+    assert done.exit_code == 0, done.output
+    assert read_artefact(tmp_path / "m.tflite").metadata.data["exported_with"]["source"] == "mnist:8"
+    assert export("--data", labelled_folder).exit_code == 0  # a folder in its place needs no archive
 
 
 @pytest.mark.parametrize(

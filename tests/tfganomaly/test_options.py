@@ -89,3 +89,9 @@ def test_the_inspection_recipe_wants_images_of_the_same_mean_and_spread():
     with pytest.raises(OptionError, match="--contrast-rule is as_is"):
         resolve_options("inspection", {"contrast_rule": "as_is"})
     resolve_options("paper", {"contrast_rule": "as_is"})
+
+
+def test_a_seed_that_numpy_does_not_take_is_refused_with_its_bound():
+    assert TrainingOptions(seed=2**32 - 1).seed == 2**32 - 1
+    with pytest.raises(OptionError, match=r"--seed is 20261126120000; expected a number from 0 to 4294967295"):
+        TrainingOptions(seed=20261126120000)

@@ -17,6 +17,7 @@ that says which images belong together, such as all photographs of one tile.
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ from tfganomaly.errors import DataError
 
 LAYOUT = "train/good with good images, and optionally test/good, test/<defect> and ground_truth/<defect>"
 BLOCKS_FILE = "blocks.csv"
+PARTS = ("train", "test", "ground_truth")
+WORDS_FOR_GOOD = (GOOD, "ok", "okay", "normal")
 
 
 def open_folder(folder: Path, *, validation_fraction: float | None = None, seed: int = 0) -> InspectionDataset:
@@ -51,10 +54,11 @@ def open_folder(folder: Path, *, validation_fraction: float | None = None, seed:
     if not folder.is_dir():
         raise DataError(f"'{folder}' is {'a file' if folder.exists() else 'missing'}; expected a folder of images.")
     warnings: list[str] = []
-    if any((folder / part).is_dir() for part in ("train", "test", "ground_truth")):
+    if _is_layout(folder):
         good, test = _read_layout(folder, warnings)
     else:
         good, test = _read_good_only(folder, warnings), []
+    _warn_of_links(folder, warnings)
     blocks = _read_blocks(folder, warnings)
     if blocks:
         train, validation = hold_out_blocks(good, [_block(blocks, item) for item in good], validation_fraction, seed)
@@ -69,6 +73,33 @@ def open_folder(folder: Path, *, validation_fraction: float | None = None, seed:
         test=tuple(test),
         warnings=tuple(warnings),
     )
+
+
+def refuse_output_among_images(source: str, output: Path, flag: str) -> None:
+    """Refuse to write pictures where the next look for images would take them for photographs of good parts.
+
+    Args:
+        source: `InspectionDataset.source` of the images; a named data set has no folder.
+        output: The file or folder that is to be written.
+        flag: The option that names it, for the message.
+
+    Raises:
+        DataError: It lies in a folder from which images are taken.
+    """
+    folder = Path(source)
+    if not folder.is_absolute():
+        return
+    place = output.resolve()
+    for taken in [folder / part for part in PARTS] if _is_layout(folder) else [folder]:
+        if place.is_relative_to(taken):
+            raise DataError(
+                f"{flag} is '{output}', inside '{taken}', from which images are taken: the pictures written there "
+                "would be taken for photographs of parts the next time. Name a place outside of that folder."
+            )
+
+
+def _is_layout(folder: Path) -> bool:
+    return any((folder / part).is_dir() for part in PARTS)
 
 
 def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], list[ImageItem]]:
@@ -94,6 +125,9 @@ def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], li
     ignored = [path for path in _images(folder) if path.parent == folder]
     if ignored:
         warnings.append(f"{len(ignored)} image(s) beside the folder 'train' are ignored, such as '{ignored[0].name}'.")
+    others = [path.name for path in _subfolders(folder) if path.name not in PARTS and _images(path)]
+    if others:
+        warnings.append(f"The images in {_shortened(others)} beside the folder 'train' are ignored. Expected {LAYOUT}.")
     return good, _read_test(folder, warnings)
 
 
@@ -117,6 +151,11 @@ def _read_test(folder: Path, warnings: list[str]) -> list[ImageItem]:
     for defect_folder in _subfolders(test_folder):
         if defect_folder.name == GOOD:
             continue
+        if defect_folder.name.lower() in WORDS_FOR_GOOD:
+            raise DataError(
+                f"'{test_folder}' has a folder '{defect_folder.name}', which would be taken for a type of defect. Name "
+                f"it '{GOOD}' if its images are good, or by the defect that they show."
+            )
         images = _images(defect_folder)
         if not images:
             warnings.append(f"test/{defect_folder.name} has no images and is left out.")
@@ -171,6 +210,25 @@ def _images(folder: Path) -> list[Path]:
         if isinstance(error.__cause__, OSError):  # no permission, a failing disk
             raise DataError(str(error)) from error
         return []
+
+
+def _warn_of_links(folder: Path, warnings: list[str]) -> None:
+    """Say that linked folders are not searched, except where the layout itself names them."""
+    roots = [folder]
+    if _is_layout(folder):
+        roots = [folder / "train" / GOOD, *(_subfolders(folder / "test") if (folder / "test").is_dir() else [])]
+    links = [
+        path
+        for root in roots
+        for parent, names, _ in os.walk(root)
+        for name in names
+        if not name.startswith(".") and (path := Path(parent, name)).is_symlink()
+    ]
+    if links:
+        warnings.append(
+            f"{len(links)} linked folder(s) are not followed, such as '{links[0].relative_to(folder)}'. Copy their "
+            "images, or give their own folder."
+        )
 
 
 def _subfolders(folder: Path) -> list[Path]:

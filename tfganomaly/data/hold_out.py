@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -70,8 +71,9 @@ def hold_out_blocks(
     Args:
         items: The images.
         blocks: For each image the name of its block, such as the tile it shows.
-        fraction: Share to hold back, 0 < fraction < 1, or None for the usual one; blocks are drawn until it is
-            reached.
+        fraction: Share to hold back, 0 < fraction < 1, or None for the usual one. Blocks are drawn until it is
+            reached; one with which more than twice as many would be held back is passed over. Where only such blocks
+            remain it is left at fewer, or the smallest is taken.
         seed: Draws the blocks.
 
     Returns:
@@ -83,14 +85,19 @@ def hold_out_blocks(
     num_held_back = held_back_count(len(items), fraction)
     names = list(dict.fromkeys(blocks))
     np.random.RandomState(seed).shuffle(names)
+    sizes = Counter(blocks)
+    most_held_back = min(2 * num_held_back, len(items) - 1)
     held_back: set[int] = set()
-    for name in names:
-        if len(held_back) >= num_held_back:
+    while len(held_back) < num_held_back:
+        fitting = [name for name in names if len(held_back) + sizes[name] <= most_held_back]
+        if not fitting and len(held_back) >= MIN_HELD_BACK:
             break
+        name = fitting[0] if fitting else min(names, key=lambda name: sizes[name])
+        names.remove(name)
         held_back.update(index for index, block in enumerate(blocks) if block == name)
     if len(held_back) == len(items):
         raise DataError(
-            f"The {len(items)} good images belong to {len(names)} block(s); holding whole blocks back would "
+            f"The {len(items)} good images belong to {len(sizes)} block(s); holding whole blocks back would "
             "leave none to train on. Add images of other blocks."
         )
     return _split(items, held_back)

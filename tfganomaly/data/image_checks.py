@@ -73,11 +73,15 @@ def _check_shapes(items: Sequence[ImageItem], preprocessing: Preprocessing) -> l
     narrowest = min(sized, key=lambda entry: entry[1][0] / entry[1][1])[1]
     widest = max(sized, key=lambda entry: entry[1][0] / entry[1][1])[1]
     difference = (widest[0] * narrowest[1]) / (widest[1] * narrowest[0])
+    if preprocessing.resize_rule == "letterbox" and not (narrowest[0] < narrowest[1] and widest[0] > widest[1]):
+        return found  # the whole picture in its own proportions, always laid into the square in the same way
     consequence = {
         "stretch": "are stretched to one shape, each in its own way. --resize-rule letterbox keeps their proportions",
         "crop": "are cut to one shape, so that some lose more than others. --resize-rule letterbox shows them whole",
-    }.get(preprocessing.resize_rule)
-    if consequence and difference > MOST_DIFFERENT_SHAPES:
+        "letterbox": "lie in the model's square in different ways, so that a place of one is not the same place of "
+        "another. Turn upright and lying ones the same way",
+    }[preprocessing.resize_rule]
+    if difference > MOST_DIFFERENT_SHAPES:
         found.append(
             f"The images have different shapes, from {narrowest[0]} x {narrowest[1]} to {widest[0]} x {widest[1]} "
             f"pixels, and {consequence}."

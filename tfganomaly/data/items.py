@@ -92,7 +92,8 @@ def fingerprint(items: Iterable[ImageItem]) -> str:
     """
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.name):
-        digest.update(f"{item.name}\0{item.defect}\0".encode())
+        # A name that is not UTF-8 has lone surrogates in it; so it becomes the bytes that it is on disk.
+        digest.update(f"{item.name}\0{item.defect}\0".encode("utf-8", "surrogateescape"))
         digest.update(_content_digest(item.source))
     return digest.hexdigest()
 

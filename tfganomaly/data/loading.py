@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from edge_runtime.errors import ImageError
-from edge_runtime.preprocessing import Preprocessing, prepare_image, read_image
+from edge_runtime.image_figures import cell_figures
+from edge_runtime.preprocessing import Preprocessing, prepare_detail, prepare_image, read_image
 from tfganomaly.data.items import ImageItem
-from tfganomaly.data.pixel_cache import PreparedImage, cache_key, read_cache, write_cache
+from tfganomaly.data.pixel_cache import PreparedImage, cache_key, read_cache, record_type, write_cache
 from tfganomaly.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -36,17 +37,25 @@ class LoadedImages:
         pixels: uint8, (N, H, W, C), range 0 to 255; a read-only memory map when a cache file was asked for.
         items: The N items that the rows of `pixels` belong to, in the order asked for.
         unreadable: Name and reason of each image that was left out.
+        textures: float32 (N, CELLS, CELLS, CELL_FIGURES), `image_figures.cell_figures` of their details, which the
+            maps of some score rules are made from; None when they were not asked for.
     """
 
     pixels: np.ndarray
     items: tuple[ImageItem, ...]
     unreadable: tuple[tuple[str, str], ...] = ()
+    textures: np.ndarray | None = None
+
+    def batch(self, rows: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return pixels and textures of some of the images, in memory."""
+        return np.array(self.pixels[rows]), None if self.textures is None else np.array(self.textures[rows])
 
 
 def load_images(
     items: Sequence[ImageItem],
     preprocessing: Preprocessing,
     *,
+    with_textures: bool = False,
     on_error: Literal["skip", "stop"] = "skip",
     progress: Progress | None = None,
     cache_path: Path | None = None,
@@ -62,9 +71,10 @@ def load_images(
     Args:
         items: The images, any part of a data set.
         preprocessing: Size, channels and resize rule.
+        with_textures: Whether to measure the images' texture too.
         on_error: "skip" leaves unreadable images out and reports them; "stop" raises at the first.
         progress: Told about the images done so far.
-        cache_path: File to keep the pixels in, N * H * W * C bytes. Its folder must exist.
+        cache_path: File to keep the images in, N * H * W * C bytes, and 8 kB for each texture. Its folder must exist.
         num_threads: Default: the processors that this process may use. Pillow works outside Python's lock.
 
     Returns:
@@ -78,18 +88,20 @@ def load_images(
         return LoadedImages(np.empty((0, *preprocessing.input_shape), np.uint8), ())
     # Pillow's reader mutes warnings while it opens a file. Python cannot do that in several threads at once: without
     # this outer block all warnings of the process would stay muted afterwards.
+    record = record_type(preprocessing, with_texture=with_textures)
     with (
         warnings.catch_warnings(),
-        closing(_prepared_images(items, preprocessing, on_error, progress, num_threads)) as images,
+        closing(_prepared_images(items, preprocessing, record, on_error, progress, num_threads)) as images,
     ):
         if cache_path is None:
-            pixels, unreadable = _collect(len(items), preprocessing, images)
+            records, unreadable = _collect(len(items), record, images)
         else:
-            pixels, unreadable = _through_cache(cache_path, items, preprocessing, images, progress)
+            records, unreadable = _through_cache(cache_path, items, preprocessing, record, images, progress)
     if unreadable and on_error == "stop":  # a cache file may come from a call that skipped
         raise DataError(next(iter(unreadable.values())))
     return LoadedImages(
-        pixels=pixels,
+        pixels=records["pixels"],
+        textures=records["texture"] if with_textures else None,
         items=tuple(item for index, item in enumerate(items) if index not in unreadable),
         unreadable=tuple((items[index].name, reason) for index, reason in unreadable.items()),
     )
@@ -139,13 +151,14 @@ def available_processors() -> int:
 def _prepared_images(
     items: Sequence[ImageItem],
     preprocessing: Preprocessing,
+    record: np.dtype[np.void],
     on_error: str,
     progress: Progress | None,
     num_threads: int | None,
 ) -> Generator[PreparedImage, None, None]:
     """Yield each image, or the reason why it cannot be read, in order."""
     done = num_unreadable = 0
-    for images in _prepared_in_order(items, preprocessing, num_threads or available_processors()):
+    for images in _prepared_in_order(items, preprocessing, record, num_threads or available_processors()):
         for image in images:
             if isinstance(image, str):
                 num_unreadable += 1
@@ -160,14 +173,14 @@ def _prepared_images(
 
 
 def _prepared_in_order(
-    items: Sequence[ImageItem], preprocessing: Preprocessing, num_threads: int
+    items: Sequence[ImageItem], preprocessing: Preprocessing, record: np.dtype[np.void], num_threads: int
 ) -> Iterator[list[PreparedImage]]:
     """Yield groups of images in order; only a few groups run ahead of the consumer, so memory stays flat."""
     running: deque[Future[list[PreparedImage]]] = deque()
     executor = ThreadPoolExecutor(num_threads, thread_name_prefix="load_images")
     try:
         for start in range(0, len(items), IMAGES_PER_TASK):
-            running.append(executor.submit(_prepare, items[start : start + IMAGES_PER_TASK], preprocessing))
+            running.append(executor.submit(_prepare, items[start : start + IMAGES_PER_TASK], preprocessing, record))
             if len(running) > 2 * num_threads:
                 yield running.popleft().result()
         while running:
@@ -176,40 +189,48 @@ def _prepared_in_order(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare(items: Sequence[ImageItem], preprocessing: Preprocessing) -> list[PreparedImage]:
+def _prepare(
+    items: Sequence[ImageItem], preprocessing: Preprocessing, record: np.dtype[np.void]
+) -> list[PreparedImage]:
     images: list[PreparedImage] = []
     for item in items:
         try:
-            images.append(np.ascontiguousarray(prepare_image(item.source, preprocessing)))
+            picture = read_image(item.source)
+            prepared = np.empty((), record)
+            prepared["pixels"] = prepare_image(picture, preprocessing)
+            if "texture" in (record.names or ()):
+                prepared["texture"] = cell_figures(prepare_detail(picture, preprocessing))
+            images.append(prepared)
         except ImageError as error:
             images.append(str(error))
     return images
 
 
 def _collect(
-    num_images: int, preprocessing: Preprocessing, images: Iterable[PreparedImage]
+    num_images: int, record: np.dtype[np.void], images: Iterable[PreparedImage]
 ) -> tuple[np.ndarray, dict[int, str]]:
-    pixels = np.empty((num_images, *preprocessing.input_shape), np.uint8)
+    records = np.empty(num_images, record)
     unreadable: dict[int, str] = {}
     for index, image in enumerate(images):
         if isinstance(image, str):
             unreadable[index] = image
         else:
-            pixels[index - len(unreadable)] = image
-    return pixels[: num_images - len(unreadable)], unreadable
+            records[index - len(unreadable)] = image
+    return records[: num_images - len(unreadable)], unreadable
 
 
 def _through_cache(
     path: Path,
     items: Sequence[ImageItem],
     preprocessing: Preprocessing,
+    record: np.dtype[np.void],
     images: Iterable[PreparedImage],
     progress: Progress | None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    key = cache_key(items, preprocessing)
-    cached = read_cache(path, key)
+    key = cache_key(items, preprocessing, record)
+    cached = read_cache(path, key, record)
     if cached is None:
-        return write_cache(path, key, preprocessing.input_shape, images)
+        return write_cache(path, key, record, images)
     if progress is not None:
         progress(len(items), len(items))
     return cached

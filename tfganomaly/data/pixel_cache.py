@@ -1,6 +1,6 @@
-"""The file in which prepared pixels are kept, so that a set larger than memory is read from disk as it is needed.
+"""The file in which prepared images are kept, so that a set larger than memory is read from disk as it is needed.
 
-The file holds the pixels of all readable images one after the other, then a JSON description, its length as 8
+The file holds the records of all readable images one after the other, then a JSON description, its length as 8
 bytes and a signature. The description comes last because only then the number of readable images is known,
 and so that one rename puts the file in place complete.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.atomic_files import atomic_path
+from edge_runtime.image_figures import CELL_FIGURES, CELLS
 from edge_runtime.preprocessing import Preprocessing
 from tfganomaly.data.items import ImageItem
 
@@ -23,15 +24,24 @@ SIGNATURE = b"TFGPIXEL"
 ENDING = struct.Struct(f"<Q{len(SIGNATURE)}s")
 
 PreparedImage = np.ndarray | str
-"""uint8 (H, W, C), or the reason why the image cannot be read."""
+"""A record of `record_type`, shape (), or the reason why the image cannot be read."""
 
 
-def cache_key(items: Sequence[ImageItem], preprocessing: Preprocessing) -> str:
-    """Return a text that changes when other images, changed files or another preprocessing are asked for.
+def record_type(preprocessing: Preprocessing, *, with_texture: bool) -> np.dtype[np.void]:
+    """Return what is kept of an image: "pixels", uint8 (H, W, C), and perhaps "texture", its `cell_figures`."""
+    fields: list[tuple[str, type[np.generic], tuple[int, ...]]] = [("pixels", np.uint8, preprocessing.input_shape)]
+    if with_texture:
+        fields.append(("texture", np.float32, (CELLS, CELLS, CELL_FIGURES)))
+    return np.dtype(fields)
+
+
+def cache_key(items: Sequence[ImageItem], preprocessing: Preprocessing, record: np.dtype[np.void]) -> str:
+    """Return a text that changes when other images, changed files, another preprocessing or record are asked for.
 
     Files count by name, size and time of change, so that the check does not read them.
     """
-    digest = hashlib.sha256(json.dumps(preprocessing.to_dict(), sort_keys=True).encode())
+    asked_for = [preprocessing.to_dict(), preprocessing.of_detail.to_dict(), str(record)]
+    digest = hashlib.sha256(json.dumps(asked_for, sort_keys=True).encode())
     for item in items:
         if isinstance(item.source, np.ndarray):
             state = hashlib.sha256(item.source.tobytes()).hexdigest()
@@ -41,19 +51,19 @@ def cache_key(items: Sequence[ImageItem], preprocessing: Preprocessing) -> str:
                 state = f"{item.source}\0{status.st_size}\0{status.st_mtime_ns}"
             except OSError:
                 state = f"{item.source}\0missing"
-        digest.update(f"{item.name}\0{state}\0".encode())
+        digest.update(f"{item.name}\0{state}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def write_cache(
-    path: Path, key: str, image_shape: tuple[int, int, int], images: Iterable[PreparedImage]
+    path: Path, key: str, record: np.dtype[np.void], images: Iterable[PreparedImage]
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Write prepared images to a file as they arrive; an existing file is replaced at the end, in one step.
 
     Args:
         path: The file to write. Its folder must exist.
         key: From `cache_key`.
-        image_shape: (H, W, C) of every image.
+        record: From `record_type`.
         images: The images in the order of the items; at least one is readable.
 
     Returns:
@@ -70,26 +80,27 @@ def write_cache(
             if isinstance(image, str):
                 unreadable[index] = image
             else:
-                stream.write(image.data)
+                stream.write(image.tobytes())
         description = {
             "key": key,
-            "shape": [count - len(unreadable), *image_shape],
+            "count": count - len(unreadable),
             "unreadable": [[index, reason] for index, reason in unreadable.items()],
         }
         text = json.dumps(description).encode()
         stream.write(text + ENDING.pack(len(text), SIGNATURE))
-    return np.memmap(path, dtype=np.uint8, mode="r", shape=(count - len(unreadable), *image_shape)), unreadable
+    return np.memmap(path, dtype=record, mode="r", shape=(count - len(unreadable),)), unreadable
 
 
-def read_cache(path: Path, key: str) -> tuple[np.ndarray, dict[int, str]] | None:
+def read_cache(path: Path, key: str, record: np.dtype[np.void]) -> tuple[np.ndarray, dict[int, str]] | None:
     """Open a file that `write_cache` wrote.
 
     Args:
         path: The file.
         key: From `cache_key`.
+        record: From `record_type`.
 
     Returns:
-        The pixels, a read-only memory map of uint8 (N, H, W, C), and the reason for each unreadable image by
+        The records, a read-only memory map of shape (N,), and the reason for each unreadable image by
         its index. None when there is no such file, or it is damaged or holds other images.
     """
     try:
@@ -101,10 +112,10 @@ def read_cache(path: Path, key: str) -> tuple[np.ndarray, dict[int, str]] | None
                 return None
             stream.seek(size - ENDING.size - text_length)
             description = json.loads(stream.read(text_length))
-        shape = tuple(description["shape"])
-        if description["key"] != key or int(np.prod(shape)) + text_length + ENDING.size != size or 0 in shape:
+        count = int(description["count"])
+        if description["key"] != key or count * record.itemsize + text_length + ENDING.size != size or not count:
             return None
         unreadable = {int(index): str(reason) for index, reason in description["unreadable"]}
-        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape), unreadable
+        return np.memmap(path, dtype=record, mode="r", shape=(count,)), unreadable
     except (OSError, struct.error, ValueError, KeyError, TypeError):
         return None

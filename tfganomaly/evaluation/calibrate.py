@@ -10,13 +10,18 @@ from tfganomaly.evaluation.scorer import BATCH_SIZE, Progress, Scorer, score_bat
 
 
 def calibrate_scorer(
-    scorer: Scorer, pixels: np.ndarray, false_alarm_rate: float, progress: Progress | None = None
+    scorer: Scorer,
+    pixels: np.ndarray,
+    textures: np.ndarray | None,
+    false_alarm_rate: float,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Scores good images in batches; of the anomaly maps only their extents are kept.
 
     Args:
         scorer: A run or an artefact; its own calibration is not looked at.
         pixels: uint8 (N, H, W, C) of good images that it was not trained on, N >= 2.
+        textures: `cell_figures` of the same images; may be None unless the score rule needs them.
         false_alarm_rate: Share of good images that may be called anomalous.
         progress: Called after each batch.
 
@@ -26,7 +31,8 @@ def calibrate_scorer(
     scores: list[np.ndarray] = []
     extents: list[tuple[float, float]] = []
     for start in range(0, len(pixels), BATCH_SIZE):
-        batch_scores, maps = score_batch(scorer, pixels[start : start + BATCH_SIZE])
+        batch = slice(start, start + BATCH_SIZE)
+        batch_scores, maps = score_batch(scorer, pixels[batch], None if textures is None else textures[batch])
         scores.append(batch_scores)
         extents += [map_extent(anomaly_map) for anomaly_map in maps]
         if progress is not None:

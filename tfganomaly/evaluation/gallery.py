@@ -13,9 +13,11 @@ from PIL import Image
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError
 from edge_runtime.heatmap import colour_ramp, heatmap_overlay
+from edge_runtime.image_figures import cell_figures
 from edge_runtime.outline import TRUE_COLOUR, draw_outline
 from edge_runtime.preprocessing import (
     Preprocessing,
+    prepare_detail,
     prepare_image,
     read_image,
     scale_pixels,
@@ -200,7 +202,10 @@ def _panels(image: ImageResult, scorer: Scorer) -> tuple[Panel, ...]:
     picture = read_image(image.item.source)
     pixels = prepare_image(picture, preprocessing)[np.newaxis]
     outputs = scorer.model_outputs(pixels)
-    anomaly_map = anomaly_maps(scorer.score_rule, scale_pixels(pixels), outputs)[0]
+    textures = None
+    if scorer.score_rule.needs_textures:
+        textures = cell_figures(prepare_detail(picture, preprocessing))[np.newaxis]
+    anomaly_map = anomaly_maps(scorer.score_rule, scale_pixels(pixels), outputs, textures)[0]
 
     thumbnail = picture.copy()
     thumbnail.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BILINEAR)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edge_runtime.errors import ImageError
 from edge_runtime.preprocessing import Preprocessing, read_image
@@ -79,8 +79,14 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ImageError: The file is missing or no image.
     """
-    grey = np.asarray(read_image(path).convert("L"))
-    return grey > (127 if path.suffix.lower() in _JPEG_SUFFIXES else 0)
+    picture = read_image(path)
+    if path.suffix.lower() in _JPEG_SUFFIXES:
+        return np.asarray(picture.convert("L")) > 127
+    with Image.open(path) as stored:
+        if stored.mode.startswith("I"):  # 16 bits, of which `read_image` keeps the upper 8: class numbers would be lost
+            picture = ImageOps.exif_transpose(stored)
+        values = np.asarray(picture)
+    return np.any(values > 0, axis=2) if values.ndim == 3 else values > 0
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -12,7 +12,15 @@ import numpy as np
 from edge_runtime.atomic_files import output_error
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import ImageError, TfganomalyError
-from edge_runtime.preprocessing import Preprocessing, adjust_contrast, prepare_image, read_image, scale_pixels
+from edge_runtime.image_figures import cell_figures
+from edge_runtime.preprocessing import (
+    Preprocessing,
+    adjust_contrast,
+    prepare_detail,
+    prepare_image,
+    read_image,
+    scale_pixels,
+)
 from edge_runtime.scoring import (
     ModelOutputs,
     ScoreRule,
@@ -178,8 +186,10 @@ def score_items(
     unreadable: list[tuple[str, str]] = []
     components: list[dict[str, np.ndarray]] = []
     maps = StoredMaps(scorer.preprocessing) if keep_maps else None
+    has_textures = keep_maps and scorer.score_rule.needs_textures
     for start in range(0, len(items), batch_size):
         batch: list[np.ndarray] = []
+        textures: list[np.ndarray] = []
         for item in items[start : start + batch_size]:
             try:
                 image = read_image(item.source)
@@ -189,6 +199,8 @@ def score_items(
             as_photographed = prepare_image(image, replace(scorer.preprocessing, contrast_rule="as_is"))
             visible = as_photographed[picture_part(scorer.preprocessing, image.size)]
             batch.append(adjust_contrast(as_photographed, scorer.preprocessing))
+            if has_textures:
+                textures.append(cell_figures(prepare_detail(image, scorer.preprocessing)))
             kept.append(item)
             sizes.append(image.size)
             shortcuts.append(measure_shortcuts(item, visible, image.size))
@@ -201,7 +213,8 @@ def score_items(
             scores.append(batch_scores)
             components.append(score_components(scorer.score_rule, inputs, outputs, windows))
             if maps is not None:
-                maps.append(anomaly_maps(scorer.score_rule, inputs, outputs, windows))
+                stacked = np.stack(textures) if has_textures else None
+                maps.append(anomaly_maps(scorer.score_rule, inputs, outputs, stacked, windows))
         if progress is not None:
             progress(min(start + batch_size, len(items)), len(items))
     return ScoredImages(
@@ -215,12 +228,21 @@ def score_items(
     )
 
 
-def score_batch(scorer: ScoringModel, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64 (B,) scores and float32 (B, H, W) maps of uint8 (B, H, W, C) images."""
+def score_batch(scorer: ScoringModel, pixels: np.ndarray, textures: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Scores prepared images that fit into memory.
+
+    Args:
+        scorer: The model.
+        pixels: uint8 (B, H, W, C).
+        textures: `cell_figures` of the same images; may be None unless the score rule needs them.
+
+    Returns:
+        float64 (B,) scores and float32 (B, H, W) maps.
+    """
     outputs, inputs = scorer.model_outputs(pixels), scale_pixels(pixels)
     windows = window_distances(scorer.score_rule, inputs)
     scores = anomaly_scores(scorer.score_rule, inputs, outputs, windows).astype(np.float64)
-    return scores, anomaly_maps(scorer.score_rule, inputs, outputs, windows)
+    return scores, anomaly_maps(scorer.score_rule, inputs, outputs, textures, windows)
 
 
 def _check_finite(scorer: ScoringModel, scores: np.ndarray, items: Sequence[ImageItem]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.data.pipeline import training_batches, validation_batches
 from tfganomaly.errors import NotExportableError
 from tfganomaly.options import ModelOptions
@@ -72,7 +74,13 @@ class AnomalyModel(keras.Model):
         """
 
     def training_batches(
-        self, pixels: np.ndarray, batch_size: int, seed: int, steps_per_epoch: int, first_epoch: int = 0
+        self,
+        pixels: np.ndarray,
+        batch_size: int,
+        seed: int,
+        steps_per_epoch: int,
+        first_epoch: int = 0,
+        parts: Sequence[PicturePart] | None = None,
     ) -> tf.data.Dataset:
         """What `train_step` is fed with: an endless stream in which epoch k depends on the seed and k alone.
 
@@ -82,6 +90,7 @@ class AnomalyModel(keras.Model):
             seed: Decides the order together with the epoch.
             steps_per_epoch: Batches an epoch.
             first_epoch: The epoch to begin with, counted from 0.
+            parts: Where each image shows its picture, for a model that paints into it; None: everywhere.
         """
         return training_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch)
 
@@ -94,7 +103,9 @@ class AnomalyModel(keras.Model):
         """
         return num_images // batch_size
 
-    def validation_batches(self, pixels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
+    def validation_batches(
+        self, pixels: np.ndarray, batch_size: int, seed: int, parts: Sequence[PicturePart] | None = None
+    ) -> tf.data.Dataset:
         """What `test_step` is fed with after each epoch, the same each time; `pixels` are held-back good images."""
         return validation_batches(pixels, batch_size)
 

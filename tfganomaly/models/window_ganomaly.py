@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge_runtime.scoring import TOP_SHARE
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.errors import OptionError
 from tfganomaly.models import losses, window_losses, window_networks
 from tfganomaly.models.encoder_decoder_encoder import EncoderDecoderEncoder
@@ -93,12 +95,18 @@ class WindowGanomaly(EncoderDecoderEncoder):
         )
 
     def training_batches(
-        self, pixels: np.ndarray, batch_size: int, seed: int, steps_per_epoch: int, first_epoch: int = 0
+        self,
+        pixels: np.ndarray,
+        batch_size: int,
+        seed: int,
+        steps_per_epoch: int,
+        first_epoch: int = 0,
+        parts: Sequence[PicturePart] | None = None,
     ) -> tf.data.Dataset:
         """Good images with painted defects: `(damaged, (clean, windows))`, without an end."""
         from tfganomaly.synthetic_defects.batches import painted_batches
 
-        return painted_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch, WINDOW_STRIDE_PX)
+        return painted_batches(pixels, batch_size, seed, steps_per_epoch, first_epoch, WINDOW_STRIDE_PX, parts)
 
     def usual_steps_per_epoch(self, num_images: int, batch_size: int) -> int:
         """One and a half passes, within bounds.
@@ -108,11 +116,13 @@ class WindowGanomaly(EncoderDecoderEncoder):
         steps = round(PASSES_PER_EPOCH * num_images / batch_size)
         return min(max(steps, FEWEST_STEPS_PER_EPOCH), MOST_STEPS_PER_EPOCH)
 
-    def validation_batches(self, pixels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
+    def validation_batches(
+        self, pixels: np.ndarray, batch_size: int, seed: int, parts: Sequence[PicturePart] | None = None
+    ) -> tf.data.Dataset:
         """Held-back good images, as they are and with painted defects of kinds that training never sees."""
         from tfganomaly.synthetic_defects.batches import selection_batches
 
-        return selection_batches(pixels, batch_size, seed, WINDOW_STRIDE_PX)
+        return selection_batches(pixels, batch_size, seed, WINDOW_STRIDE_PX, parts)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.data.pipeline import equally_often
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, USUAL_SHARES, DefectPainter
 from tfganomaly.synthetic_defects.selection import SELECTION_STREAM, selection_images
@@ -22,6 +23,7 @@ def painted_batches(
     steps_per_epoch: int,
     first_epoch: int,
     window_stride_px: int,
+    parts: Sequence[PicturePart] | None = None,
 ) -> tf.data.Dataset:
     """An endless stream of good images, seven of ten with up to four defects painted in.
 
@@ -35,6 +37,7 @@ def painted_batches(
         steps_per_epoch: Batches an epoch.
         first_epoch: The epoch to begin with, counted from 0.
         window_stride_px: Side of the square that a window stands for.
+        parts: Where each of the N images shows its picture, in which the defects lie; None: everywhere.
 
     Returns:
         A dataset of `(damaged, (clean, windows))`: float32 (B, S, S, C) twice in [-1, 1], int8 (B, h, w).
@@ -48,13 +51,19 @@ def painted_batches(
             order = equally_often(len(pixels), steps_per_epoch * batch_size, rng)
             for step in range(steps_per_epoch):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                yield _stacked([_pair(pixels, index, painter, rng, window_stride_px) for index in chosen])
+                yield _stacked([_pair(pixels, index, parts, painter, rng, window_stride_px) for index in chosen])
             epoch += 1
 
     return _as_dataset(batches, pixels, batch_size, window_stride_px).prefetch(4)
 
 
-def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_stride_px: int) -> tf.data.Dataset:
+def selection_batches(
+    pixels: np.ndarray,
+    batch_size: int,
+    seed: int,
+    window_stride_px: int,
+    parts: Sequence[PicturePart] | None = None,
+) -> tf.data.Dataset:
     """Held-back good images, each once as it is and once with one defect of a kind that training never paints.
 
     The same batches after each epoch: how well they are told apart can choose the epoch, without a label.
@@ -64,6 +73,7 @@ def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_str
         batch_size: A smaller set becomes one batch.
         seed: Decides what is painted.
         window_stride_px: Side of the square that a window stands for.
+        parts: Where each of the N images shows its picture, in which the defect lies; None: everywhere.
 
     Returns:
         A dataset as `painted_batches` returns it, with an end.
@@ -77,8 +87,8 @@ def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_str
         rng = np.random.default_rng([seed, SELECTION_STREAM])
         for start in starts:
             indices = chosen[start : start + half]
-            pairs = [_selection_pair(pixels, index, None, rng, window_stride_px) for index in indices]
-            pairs += [_selection_pair(pixels, index, painter, rng, window_stride_px) for index in indices]
+            pairs = [_selection_pair(pixels, index, parts, None, rng, window_stride_px) for index in indices]
+            pairs += [_selection_pair(pixels, index, parts, painter, rng, window_stride_px) for index in indices]
             yield _stacked(pairs)
 
     dataset = _as_dataset(batches, pixels, 2 * half, window_stride_px).cache()
@@ -86,19 +96,43 @@ def selection_batches(pixels: np.ndarray, batch_size: int, seed: int, window_str
 
 
 def _pair(
-    pixels: np.ndarray, index: int, painter: DefectPainter, rng: np.random.Generator, window_stride_px: int
+    pixels: np.ndarray,
+    index: int,
+    parts: Sequence[PicturePart] | None,
+    painter: DefectPainter,
+    rng: np.random.Generator,
+    window_stride_px: int,
 ) -> TrainingPair:
     stays_good = rng.random() < UNPAINTED_SHARE
     other = pixels[rng.integers(len(pixels))]
-    return make_pair(pixels[index], other, None if stays_good else painter, rng, window_stride_px=window_stride_px)
+    return make_pair(
+        pixels[index],
+        other,
+        None if stays_good else painter,
+        rng,
+        window_stride_px=window_stride_px,
+        part=None if parts is None else parts[index],
+    )
 
 
 def _selection_pair(
-    pixels: np.ndarray, index: int, painter: DefectPainter | None, rng: np.random.Generator, window_stride_px: int
+    pixels: np.ndarray,
+    index: int,
+    parts: Sequence[PicturePart] | None,
+    painter: DefectPainter | None,
+    rng: np.random.Generator,
+    window_stride_px: int,
 ) -> TrainingPair:
     other = pixels[rng.integers(len(pixels))]
     return make_pair(
-        pixels[index], other, painter, rng, window_stride_px=window_stride_px, most_defects=1, is_as_photographed=True
+        pixels[index],
+        other,
+        painter,
+        rng,
+        window_stride_px=window_stride_px,
+        part=None if parts is None else parts[index],
+        most_defects=1,
+        is_as_photographed=True,
     )
 
 

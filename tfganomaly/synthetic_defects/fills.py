@@ -29,12 +29,12 @@ def tone_step(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, al
 def flat_tone(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """One tone with at most a half of the texture left: what lies beneath, or a smear over it."""
     level = np.full(image.shape[2], rng.uniform(-1.2, 1.2), np.float32) + _tint(rng, image)
-    return level + np.float32(rng.uniform(0, 0.5)) * (image - image.mean())
+    return level + np.float32(rng.uniform(0, 0.5)) * (image - image.mean((0, 1)))
 
 
 def contrast_change(rng: np.random.Generator, image: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The same texture, fainter or stronger: polished or rough."""
-    mean = np.float32((image.mean(axis=2) * alpha).sum() / max(float(alpha.sum()), 1.0))
+    mean = (image * alpha[:, :, np.newaxis]).sum((0, 1)) / np.float32(max(float(alpha.sum()), 1.0))  # (C,)
     gain = np.float32(rng.uniform(0.1, 0.6) if rng.random() < 0.5 else rng.uniform(1.5, 3))
     return mean + gain * (image - mean) + np.float32(rng.normal(0, 0.15))
 

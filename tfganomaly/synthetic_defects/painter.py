@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.synthetic_defects import fills, shapes
 from tfganomaly.synthetic_defects.fills import Fill
 from tfganomaly.synthetic_defects.shapes import Shape
@@ -15,6 +16,7 @@ _FULL_COVER_SHARE = 0.6
 _LEAST_OPACITY = 0.35
 _RIM_SHARE = 0.2
 _RIM_STRENGTH = 0.7
+_MOST_DRAWINGS = 8
 
 
 FillWeights = Sequence[tuple[Fill, float]]
@@ -106,7 +108,12 @@ class DefectPainter:
         self._probabilities = weights / weights.sum()
 
     def paint(
-        self, image: np.ndarray, other_image: np.ndarray, rng: np.random.Generator, name: str | None = None
+        self,
+        image: np.ndarray,
+        other_image: np.ndarray,
+        rng: np.random.Generator,
+        name: str | None = None,
+        part: PicturePart | None = None,
     ) -> np.ndarray:
         """Paints one defect.
 
@@ -115,6 +122,7 @@ class DefectPainter:
             other_image: Another image of the same shape, for pieces that do not belong.
             rng: Source of every random choice.
             name: The kind; None: drawn by its share.
+            part: The rows and columns that show the picture, in which the defect lies; None: all.
 
         Returns:
             A new float32 (S, S, C), not clipped. Where it differs from `image`, and nowhere else, is the defect.
@@ -122,22 +130,65 @@ class DefectPainter:
         if name is None:
             name = self.names[rng.choice(len(self.names), p=self._probabilities)]
         kind = self._kinds[name]
-        alpha = kind.shapes[rng.integers(len(kind.shapes))](rng, image.shape[0])
+        alpha = _drawn_within(part, kind.shapes[rng.integers(len(kind.shapes))], rng, image.shape[0])
         weights = np.array([weight for _, weight in kind.fills])
         fill, _ = kind.fills[rng.choice(len(kind.fills), p=weights / weights.sum())]
         opacity = np.float32(1 if rng.random() < _FULL_COVER_SHARE else rng.uniform(_LEAST_OPACITY, 1))
         change = fill(rng, image, other_image, alpha) - image
         painted = image + opacity * alpha[:, :, np.newaxis] * change
         if kind.can_have_rim and rng.random() < _RIM_SHARE:
-            beside = np.clip(np.roll(alpha, tuple(rng.integers(-2, 3, 2)), (0, 1)) - alpha, 0, 1)
+            beside = _only_within(part, np.clip(shapes.moved(alpha, *rng.integers(-2, 3, 2)) - alpha, 0, 1))
             tone = (alpha[:, :, np.newaxis] * change).sum((0, 1)) / max(float(alpha.sum()), 1.0)
             painted = painted - np.float32(_RIM_STRENGTH) * opacity * beside[:, :, np.newaxis] * tone
         return painted.astype(np.float32, copy=False)
 
     def paint_several(
-        self, image: np.ndarray, other_image: np.ndarray, rng: np.random.Generator, most: int
+        self,
+        image: np.ndarray,
+        other_image: np.ndarray,
+        rng: np.random.Generator,
+        most: int,
+        part: PicturePart | None = None,
     ) -> np.ndarray:
         """Paints one to `most` defects, one over the other; see `paint`."""
         for _ in range(rng.integers(1, most + 1)):
-            image = self.paint(image, other_image, rng)
+            image = self.paint(image, other_image, rng, part=part)
         return image
+
+
+def _drawn_within(part: PicturePart | None, shape: Shape, rng: np.random.Generator, side_px: int) -> np.ndarray:
+    """A shape in the picture: float32 (side_px, side_px), 0 outside `part`.
+
+    It is drawn for the whole square, then looked at through a window of the picture's size, at the place at which the
+    shape's centre keeps its share of height and width: what lies at the square's edge comes to lie at the picture's.
+    Where hardly anything is left, such as of two lines far apart, it is drawn anew.
+    """
+    drawn = shape(rng, side_px)
+    if part is None or drawn[part].shape == drawn.shape:
+        return drawn
+    rows, columns = part[0].stop - part[0].start, part[1].stop - part[1].start
+    for _ in range(_MOST_DRAWINGS - 1):
+        inside = _window_on(drawn, rows, columns)
+        if np.abs(inside).mean() >= np.abs(drawn).mean() / 2:
+            break
+        drawn = shape(rng, side_px)
+    alpha = np.zeros_like(drawn)
+    alpha[part] = _window_on(drawn, rows, columns)
+    return alpha
+
+
+def _window_on(drawn: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The window (rows, columns) of a square in which the centre of what is drawn lies as it does in the square."""
+    cover, side_px = np.abs(drawn), len(drawn)
+    shares = np.arange(side_px) / (side_px * max(float(cover.sum()), 1e-6))
+    top = int(cover.sum(axis=1) @ shares * (side_px - rows))
+    left = int(cover.sum(axis=0) @ shares * (side_px - columns))
+    return drawn[top : top + rows, left : left + columns]
+
+
+def _only_within(part: PicturePart | None, values: np.ndarray) -> np.ndarray:
+    if part is None:
+        return values
+    kept = np.zeros_like(values)
+    kept[part] = values[part]
+    return kept

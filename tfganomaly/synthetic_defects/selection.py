@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edge_runtime.preprocessing import unscale_pixels
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, DefectPainter
 from tfganomaly.synthetic_defects.training_pairs import make_pair
 
@@ -17,23 +20,35 @@ def selection_images(pixels: np.ndarray) -> np.ndarray:
     return np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SELECTION_IMAGES)).astype(int)
 
 
-def selection_kinds_painted(pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def selection_kinds_painted(
+    pixels: np.ndarray, seed: int, parts: Sequence[PicturePart] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Good images, and each once with every kind of `SELECTION_KINDS`.
 
     Args:
         pixels: uint8 (N, S, S, C), held-back good images.
         seed: Decides what is painted.
+        parts: Where each image shows its picture; None: everywhere.
 
     Returns:
         The K chosen images as they are, uint8 (K, S, S, C); painted, uint8 (K * number of kinds, S, S, C).
     """
     rng = np.random.default_rng([seed, SELECTION_STREAM, 1])
-    good = np.stack([np.asarray(pixels[index]) for index in selection_images(pixels)])
+    chosen = selection_images(pixels)
+    good = np.stack([np.asarray(pixels[index]) for index in chosen])
     painted = []
     for name in SELECTION_KINDS:
         painter = DefectPainter({name: SELECTION_KINDS[name]})
-        for image in good:
-            other = good[rng.integers(len(good))]
-            pair = make_pair(image, other, painter, rng, window_stride_px=1, most_defects=1, is_as_photographed=True)
+        for index, image in zip(chosen, good, strict=True):
+            pair = make_pair(
+                image,
+                good[rng.integers(len(good))],
+                painter,
+                rng,
+                window_stride_px=1,
+                part=None if parts is None else parts[index],
+                most_defects=1,
+                is_as_photographed=True,
+            )
             painted.append(unscale_pixels(pair.damaged))
     return good, np.stack(painted)

@@ -117,8 +117,16 @@ def dent(rng: np.random.Generator, side_px: int) -> np.ndarray:
     """A smooth hill beside a smooth hollow, in [-1, 1]: one side of a dent catches the light, the other loses it."""
     hill = soft_bump(rng, side_px)
     reach_px = max(1, side_px // 20)
-    slope = hill - np.roll(hill, tuple(rng.integers(-reach_px, reach_px + 1, 2)), (0, 1))
+    slope = hill - moved(hill, *rng.integers(-reach_px, reach_px + 1, 2))
     return slope / max(float(np.abs(slope).max()), 1e-3)
+
+
+def moved(values: np.ndarray, down_px: int, right_px: int) -> np.ndarray:
+    """An array (H, W) or (H, W, C) moved down and to the right; what comes in goes on from the edge."""
+    reach_px = max(abs(down_px), abs(right_px))
+    padding = ((reach_px, reach_px), (reach_px, reach_px), *((0, 0),) * (values.ndim - 2))
+    top, left = reach_px - down_px, reach_px - right_px
+    return np.pad(values, padding, mode="edge")[top : top + values.shape[0], left : left + values.shape[1]]
 
 
 def smooth_noise(rng: np.random.Generator, cells: int, side_px: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from edge_runtime.contact_sheet import SheetTile, contact_sheet
 from edge_runtime.preprocessing import scale_pixels, unscale_pixels
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import load_images
+from tfganomaly.data.picture_parts import picture_parts
 from tfganomaly.errors import DataError
 from tfganomaly.options import ModelOptions, TrainingOptions
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, DefectPainter
@@ -47,18 +48,22 @@ def write_defect_sheet(
     """
     rng = np.random.default_rng(seed)
     chosen = [items[index] for index in rng.permutation(len(items))[:MOST_IMAGES]]
-    pixels = load_images(chosen, preprocessing_of(training, model)).pixels
-    if len(pixels) < 2:
-        raise DataError(f"{len(pixels)} image can be read; a sheet of synthetic defects needs at least 2 good images.")
-    images = scale_pixels(pixels)
+    preprocessing = preprocessing_of(training, model)
+    loaded = load_images(chosen, preprocessing)
+    if len(loaded.items) < 2:
+        raise DataError(
+            f"{len(loaded.items)} image can be read; a sheet of synthetic defects needs at least 2 good images."
+        )
+    images, parts = scale_pixels(loaded.pixels), picture_parts(loaded.items, preprocessing)
     tiles: list[SheetTile] = []
     for kinds, use in ((TRAINING_KINDS, "painted in training"), (SELECTION_KINDS, "never painted in training")):
         painter = DefectPainter(kinds)
         for name in painter.names:
             for _ in range(COLUMNS):
-                first, other = images[rng.integers(len(images))], images[rng.integers(len(images))]
-                tiles.append(SheetTile(_drawn(first, painter.paint(first, other, rng, name)), name, use))
-    title = f"synthetic defects on {len(pixels)} good images; red: windows in which the change can be seen"
+                first, other = rng.integers(len(images), size=2)
+                painted = painter.paint(images[first], images[other], rng, name, parts[first])
+                tiles.append(SheetTile(_drawn(images[first], painted), name, use))
+    title = f"synthetic defects on {len(images)} good images; red: windows in which the change can be seen"
     with atomic_path(path) as temporary:
         contact_sheet(tiles, columns=COLUMNS, tile_px=_TILE_PX, title=title).save(temporary, format="PNG")
     return (*TRAINING_KINDS, *SELECTION_KINDS)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from edge_runtime.preprocessing import NORMALISED_SPREAD, scale_pixels
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.synthetic_defects.painter import DefectPainter
+from tfganomaly.synthetic_defects.shapes import moved
 
 GOOD_WINDOW, DAMAGED_WINDOW, UNCERTAIN_WINDOW = 0, 1, -1
 
@@ -43,6 +46,7 @@ def make_pair(
     rng: np.random.Generator,
     *,
     window_stride_px: int,
+    part: PicturePart | None = None,
     most_defects: int = 4,
     is_as_photographed: bool = False,
 ) -> TrainingPair:
@@ -54,36 +58,42 @@ def make_pair(
         painter: What paints; None: the image stays good.
         rng: Source of every random choice.
         window_stride_px: Side of the square that one window stands for; divides S.
+        part: The rows and columns that show the picture, in which the defects lie; None: all.
         most_defects: One to so many are painted.
         is_as_photographed: Leaves the harmless changes out.
     """
-    good = scale_pixels(pixels) if is_as_photographed else harmlessly_changed(pixels, rng)
+    original = good = scale_pixels(pixels)
+    if not is_as_photographed:
+        good, part = harmlessly_changed(original, rng, part)
     painted = good
     if painter is not None:
-        painted = painter.paint_several(good, scale_pixels(other_pixels), rng, most_defects)
-    mean, gain = _restretch(good, painted)
-    clean = np.clip((good - mean) * gain, -1, 1)
-    damaged = np.clip((painted - mean) * gain, -1, 1)
+        painted = painter.paint_several(good, scale_pixels(other_pixels), rng, most_defects, part)
+    gain, offset = _restretch(original, painted)
+    clean = np.clip(good * gain + offset, -1, 1)
+    damaged = np.clip(painted * gain + offset, -1, 1)
     return TrainingPair(damaged, clean, label_windows(clean, damaged, window_stride_px))
 
 
-def harmlessly_changed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def harmlessly_changed(
+    image: np.ndarray, rng: np.random.Generator, part: PicturePart | None = None
+) -> tuple[np.ndarray, PicturePart | None]:
     """A good image as it could have been photographed as well: shifted a little, in other light, with more noise.
 
     Args:
-        pixels: uint8 (S, S, C), of normalised contrast.
+        image: float32 (S, S, C) in [-1, 1], of normalised contrast.
         rng: Source of every random choice.
+        part: The rows and columns that show the picture; None: all.
 
     Returns:
-        float32 (S, S, C), of usual contrast, not clipped.
+        The changed image, float32 (S, S, C), not clipped; and where the picture lies in it.
     """
-    image = scale_pixels(pixels)
     side = image.shape[0]
     if rng.random() < 0.7:
         reach_px = max(1, int(side * _SHIFT_SHARE))
-        top, left = rng.integers(0, 2 * reach_px + 1, 2)
-        padded = np.pad(image, ((reach_px, reach_px), (reach_px, reach_px), (0, 0)), mode="edge")
-        image = padded[top : top + side, left : left + side]
+        down_px, right_px = (int(reach_px - drawn) for drawn in rng.integers(0, 2 * reach_px + 1, 2))
+        image = moved(image, down_px, right_px)
+        if part is not None:
+            part = _moved_along(part[0], down_px, side), _moved_along(part[1], right_px, side)
     if rng.random() < 0.5:
         gamma = np.float32(np.exp(rng.normal(0, 0.15)))
         image = 2 * np.power((image + 1) / 2, gamma) - 1
@@ -93,7 +103,7 @@ def harmlessly_changed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarr
         image = image + (down * slope[:, np.newaxis] + right * slope)[:, :, np.newaxis]
     if rng.random() < 0.3:
         image = image + np.float32(0.03) * rng.standard_normal(image.shape, np.float32)
-    return image.astype(np.float32, copy=False)
+    return image.astype(np.float32, copy=False), part
 
 
 def label_windows(clean: np.ndarray, damaged: np.ndarray, window_stride_px: int) -> np.ndarray:
@@ -130,12 +140,31 @@ def _count(mask: np.ndarray, stride_px: int) -> np.ndarray:
     return mask.reshape(rows, stride_px, columns, stride_px).sum((1, 3))
 
 
-def _restretch(good: np.ndarray, painted: np.ndarray) -> tuple[np.float32, np.float32]:
-    """Mean and gain that bring the painted image to normalised contrast, as a device will do with a real defect.
+def _moved_along(shown: slice, by_px: int, side_px: int) -> slice:
+    """The picture's rows or columns after a shift. Where they fill the square, what came in goes on the picture."""
+    if shown.stop - shown.start == side_px:
+        return shown
+    return slice(max(0, shown.start + by_px), min(side_px, shown.stop + by_px))
 
-    A good image of little contrast was stretched no further than `LEAST_SPREAD` allows; its painted copy is not either.
+
+def _restretch(original: np.ndarray, changed: np.ndarray) -> tuple[np.float32, np.float32]:
+    """Gain and offset that bring a changed image to the contrast that a device will give it.
+
+    The device stretches a picture to `NORMALISED_SPREAD` and clips what lies outside [-1, 1] then, so the original may
+    have another mean and less spread: what counts is what the change added to both. An original of little contrast
+    was stretched no further than `LEAST_SPREAD` allows; it is stretched no further after the change either.
+
+    Args:
+        original: float32 (S, S, C) in [-1, 1], as the device prepares the good image.
+        changed: float32 (S, S, C), not clipped.
+
+    Returns:
+        1 and 0 where nothing has changed.
     """
-    is_faint = float(good.std()) < 0.9 * NORMALISED_SPREAD
-    largest_gain = 1.0 if is_faint else _LARGEST_RESTRETCH
-    gain = min(NORMALISED_SPREAD / max(float(painted.std()), 1e-6), largest_gain)
-    return np.float32(painted.mean()), np.float32(gain)
+    is_clipped = max(float(original.max()), -float(original.min())) >= 1
+    if float(original.std()) < 0.9 * NORMALISED_SPREAD and not is_clipped:
+        gain = min(NORMALISED_SPREAD / max(float(changed.std()), 1e-6), 1.0)
+    else:
+        added = (float(changed.var()) - float(original.var())) / NORMALISED_SPREAD**2
+        gain = min(1 / math.sqrt(max(1 + added, 1e-6)), _LARGEST_RESTRETCH)
+    return np.float32(gain), np.float32(float(original.mean()) - gain * float(changed.mean()))

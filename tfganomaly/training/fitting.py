@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks
@@ -26,6 +27,8 @@ def fit(
     validation_pixels: np.ndarray,
     observer: TrainingObserver,
     after_epoch: Callable[[AnomalyModel], Mapping[str, float]] | None = None,
+    train_parts: Sequence[PicturePart] | None = None,
+    validation_parts: Sequence[PicturePart] | None = None,
 ) -> AnomalyModel:
     """Trains from the folder's newest checkpoint, or from the start, to the last epoch.
 
@@ -36,6 +39,8 @@ def fit(
         validation_pixels: Held-back good images, uint8 (M, H, W, C).
         observer: Hears of progress.
         after_epoch: Called with the model after each epoch; its figures join the losses in the history.
+        train_parts: Where each image to train on shows its picture; None: everywhere.
+        validation_parts: The same of the held-back images.
 
     Returns:
         The trained model; with early stopping, at its best epoch.
@@ -60,8 +65,8 @@ def fit(
     if not callbacks.has_stopped_early(history, options.early_stop_patience, model.monitored_loss):
         _quiet_keras()
         model.fit(
-            model.training_batches(train_pixels, batch_size, options.seed, steps_per_epoch, first_epoch),
-            validation_data=model.validation_batches(validation_pixels, batch_size, options.seed),
+            model.training_batches(train_pixels, batch_size, options.seed, steps_per_epoch, first_epoch, train_parts),
+            validation_data=model.validation_batches(validation_pixels, batch_size, options.seed, validation_parts),
             steps_per_epoch=steps_per_epoch,
             initial_epoch=first_epoch,
             epochs=options.epochs,

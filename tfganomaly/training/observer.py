@@ -102,9 +102,10 @@ def epoch_line(progress: TrainingProgress) -> str:
         f"{name.replace('_', ' ')} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses
     )
     held_back, missed = losses.get("val_generator_loss"), losses.get("val_missed_ranking")
+    what = "held-back good images" if missed is None else "held-back images, half of them with a painted defect,"
     return (
         f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}"
-        + (f"  | held-back good images {held_back:.4f}" if held_back is not None else "")
+        + (f"  | {what} {held_back:.4f}" if held_back is not None else "")
         + (f"  | painted defects ranked wrongly {missed:.0%}" if missed is not None else "")
         + f"  | {progress.images_per_second:.0f} images/s"
     )

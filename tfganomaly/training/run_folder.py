@@ -31,7 +31,7 @@ from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import RunError
 from tfganomaly.options import ModelOptions, TrainingOptions
 
-CONFIG_FORMAT_VERSION = 3
+CONFIG_FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class RunConfig:
             )
         training = TrainingOptions(**values["training"])
         is_letterboxed, has_statistics = training.resize_rule == "letterbox", training.score_factor != "none"
-        if (values["format_version"] < 3 and has_statistics) or (values["format_version"] < 2 and is_letterboxed):
+        if (values["format_version"] < 4 and has_statistics) or (values["format_version"] < 2 and is_letterboxed):
             raise RunError(
-                f"the run has config format {values['format_version']}, in which borders were filled and scores with "
-                "image statistics made in another way. Train again into a new folder."
+                f"the run has config format {values['format_version']}, in which borders were filled and image "
+                "statistics made in another way. Train again into a new folder."
             )
         return cls(
             training,

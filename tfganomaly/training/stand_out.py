@@ -39,19 +39,24 @@ class StrangeImage:
     """A good image that is stranger than most.
 
     Attributes:
-        item: The image.
-        pixels: uint8 (H, W, C), as the model sees it.
+        images: What it is of,
+        row: and its place among these.
         times_usual: Its raw score over the median one, or the highest place of its map over the median one, whichever
             stands out more.
         stands_out: Whether it is so far from the others that it is named.
         is_held_back: Whether it was held back from training, so that it had a part in the threshold.
     """
 
-    item: ImageItem
-    pixels: np.ndarray
+    images: LoadedImages
+    row: int
     times_usual: float
     stands_out: bool
     is_held_back: bool
+
+    @property
+    def item(self) -> ImageItem:
+        """The image."""
+        return self.images.items[self.row]
 
 
 def report_stand_outs(
@@ -119,7 +124,7 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
         first.
     """
     groups = (train, validation)
-    measures = [np.log(np.maximum(_scores_and_peaks(scorer, images.pixels), SMALLEST_SCORE)) for images in groups]
+    measures = [np.log(np.maximum(_scores_and_peaks(scorer, images), SMALLEST_SCORE)) for images in groups]
     excess = np.concatenate([values - np.median(values, axis=0) for values in measures])  # (N, 2)
     deviation = np.median(np.abs(excess), axis=0) / _MAD_OF_A_STANDARD_NORMAL
     usable = deviation > 0  # else more than half of the values are equal, and there is no usual distance
@@ -133,8 +138,8 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
         images, index = (train, row) if row < len(train.items) else (validation, row - len(train.items))
         found.append(
             StrangeImage(
-                images.items[index],
-                np.array(images.pixels[index]),
+                images,
+                int(index),
                 float(np.exp(excess[row, measure])),
                 stands_out,
                 images is validation,
@@ -143,21 +148,22 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
     return found
 
 
-def _scores_and_peaks(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
+def _scores_and_peaks(scorer: Scorer, images: LoadedImages) -> np.ndarray:
     """Returns float64 (N, 2): raw score and highest value of the map; only one batch is in memory."""
     rows = []
-    for start in range(0, len(pixels), BATCH_SIZE):
-        scores, maps = score_batch(scorer, np.asarray(pixels[start : start + BATCH_SIZE]))
+    for start in range(0, len(images.items), BATCH_SIZE):
+        scores, maps = score_batch(scorer, *images.batch(slice(start, start + BATCH_SIZE)))
         rows.append(np.stack([scores, maps.max(axis=(1, 2))], axis=1))
     return np.concatenate(rows).astype(np.float64)
 
 
 def _tile(one: StrangeImage, scorer: Scorer, calibration: Calibration) -> SheetTile:
-    _, maps = score_batch(scorer, one.pixels[np.newaxis])
+    pixels, texture = one.images.batch(slice(one.row, one.row + 1))
+    _, maps = score_batch(scorer, pixels, texture)
     try:
         picture = read_image(one.item.source)
     except ImageError:  # the file has gone since it was read
-        picture = read_image(one.pixels)
+        picture = read_image(pixels[0])
     # A small picture is enlarged first, its pixels kept as squares, so that map and outline get drawn finely.
     factor = max(1, TILE_PX // max(picture.size))
     picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

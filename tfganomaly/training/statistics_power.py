@@ -7,7 +7,7 @@ which are as new to the network as to the statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from edge_runtime.image_statistics import POWERS, USUAL_POWER
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import STATISTICS_NAME, ScoreRule, anomaly_scores, score_components
+from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 from tfganomaly.synthetic_defects.selection import selection_kinds_painted
@@ -46,15 +47,18 @@ class PowerChoice:
         )
 
 
-def choose_power(scorer: Scorer, pixels: np.ndarray, seed: int) -> PowerChoice:
+def choose_power(
+    scorer: Scorer, pixels: np.ndarray, seed: int, parts: Sequence[PicturePart] | None = None
+) -> PowerChoice:
     """Ranks held-back good images and painted ones by the score with each power.
 
     Args:
         scorer: The trained model; its rule has statistics.
         pixels: uint8 (N, H, W, C) of good images that it was not trained on, N >= 1.
         seed: Decides what is painted.
+        parts: Where each image shows its picture, in which is painted; None: everywhere.
     """
-    good, painted = (_logarithms(scorer, images) for images in selection_kinds_painted(pixels, seed))
+    good, painted = (_logarithms(scorer, images) for images in selection_kinds_painted(pixels, seed, parts))
     labels = np.repeat([0, 1], [len(good), len(painted)])
     network, statistics = np.concatenate([good, painted]).T
     rankings = {power: image_auroc(labels, network + power * statistics) or 0.0 for power in (0, *POWERS)}

@@ -13,9 +13,13 @@ import numpy as np
 
 from edge_runtime.image_statistics import ImageStatistics
 from edge_runtime.scoring import ScoreRule
+from tfganomaly.data.folders import refuse_output_among_images
+from tfganomaly.data.hold_out import MIN_HELD_BACK
 from tfganomaly.data.image_checks import check_images
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages, count_channels, load_images
+from tfganomaly.data.picture_parts import picture_parts
+from tfganomaly.data.pixel_cache import record_type
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import OptionError, RunError, TrainingError
 from tfganomaly.evaluation.calibrate import calibrate_scorer
@@ -113,14 +117,17 @@ def train(
         dataset = config.open_dataset()
     else:
         config, dataset = _new_config(source, recipe or DEFAULT_RECIPE, given_options, archive)
+        refuse_output_among_images(dataset.source, run, "--run")
+    chosen = chosen_training_items(dataset.train, config)
+    _check_enough(len(chosen), len(dataset.validation))
+    if not resume:
         folder.create(config)
     for warning in dataset.warnings:
         observer.message(f"warning: {warning}")
 
-    chosen = _chosen_training_items(dataset.train, config)
     train_images = _read(chosen, config, observer, folder.checkpoints / "train.pixels")
     validation_images = _read(dataset.validation, config, observer, folder.checkpoints / "validation.pixels")
-    _check_enough(train_images, validation_images)
+    _check_enough(len(train_images.items), len(validation_images.items))
     oddities = check_images(train_images, validation_images, config.preprocessing)
     for oddity in oddities:
         observer.message(f"warning: {oddity}")
@@ -146,15 +153,18 @@ def train(
     folder.write_manifest(manifest)
     observer.message(_opening_line(config, dataset, train_images, validation_images))
 
-    config = _with_statistics(folder, config, train_images.pixels)
+    config = _with_statistics(folder, config, train_images)
     import_quietly()  # only now: whatever is wrong with options, data or folder has been said without the wait
     from tfganomaly.training.fitting import fit, without_optimizers
 
-    model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch)
+    parts = [picture_parts(images.items, config.preprocessing) for images in (train_images, validation_images)]
+    model = fit(folder, config, train_images.pixels, validation_images.pixels, observer, after_epoch, *parts)
     save_model(without_optimizers(model, config.training.model), folder.model_path)
     trained = TrainedRun(folder.path)
-    _choose_power(trained, validation_images.pixels, observer)
-    calibration = calibrate_scorer(trained, validation_images.pixels, config.training.false_alarm_rate)
+    _choose_power(trained, validation_images, observer)
+    calibration = calibrate_scorer(
+        trained, validation_images.pixels, validation_images.textures, config.training.false_alarm_rate
+    )
     folder.write_calibration(calibration)
     stand_outs = report_stand_outs(folder, trained, calibration, train_images, validation_images)
     history = folder.read_history()
@@ -229,21 +239,24 @@ def _resumed_config(
     )
 
 
-def _with_statistics(folder: RunFolder, config: RunConfig, train_pixels: np.ndarray) -> RunConfig:
+def _with_statistics(folder: RunFolder, config: RunConfig, images: LoadedImages) -> RunConfig:
     """The configuration with the statistics of the good training images in its score, where they are asked for."""
     if config.training.score_factor == "none" or config.score_rule.statistics is not None:
         return config
-    rule = dataclasses.replace(config.score_rule, statistics=ImageStatistics.of_images(train_pixels))
+    assert images.textures is not None
+    statistics = ImageStatistics.of_images(images.pixels, images.textures)
+    rule = dataclasses.replace(config.score_rule, statistics=statistics)
     config = dataclasses.replace(config, score_rule=rule)
     folder.rewrite_config(config)
     return config
 
 
-def _choose_power(trained: TrainedRun, pixels: np.ndarray, observer: TrainingObserver) -> None:
+def _choose_power(trained: TrainedRun, images: LoadedImages, observer: TrainingObserver) -> None:
     """Says and writes into the run how much its image statistics count, where it has any."""
     if trained.score_rule.statistics is None:
         return
-    choice = choose_power(trained, pixels, trained.data_seed)
+    parts = picture_parts(images.items, trained.preprocessing)
+    choice = choose_power(trained, images.pixels, trained.data_seed, parts)
     observer.message(choice.text())
     trained.change_score_rule(with_power(trained.score_rule, choice.power))
 
@@ -253,7 +266,7 @@ def _same_source(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def _chosen_training_items(items: tuple[ImageItem, ...], config: RunConfig) -> tuple[ImageItem, ...]:
+def chosen_training_items(items: tuple[ImageItem, ...], config: RunConfig) -> tuple[ImageItem, ...]:
     """All items, or as many as `max_train_images` allows, drawn with the seed and kept in order."""
     limit = config.training.max_train_images
     if limit is None or limit >= len(items):
@@ -263,11 +276,12 @@ def _chosen_training_items(items: tuple[ImageItem, ...], config: RunConfig) -> t
 
 
 def _read(items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObserver, cache: Path) -> LoadedImages:
-    preprocessing = config.preprocessing
-    size = len(items) * preprocessing.height * preprocessing.width * preprocessing.channels
+    with_textures = config.training.score_factor != "none"
+    size = len(items) * record_type(config.preprocessing, with_texture=with_textures).itemsize
     images = load_images(
         items,
-        preprocessing,
+        config.preprocessing,
+        with_textures=with_textures,
         progress=observer.reading_images,
         cache_path=cache if size > LARGEST_CACHE_IN_MEMORY else None,
     )
@@ -276,12 +290,11 @@ def _read(items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObs
     return images
 
 
-def _check_enough(train_images: LoadedImages, validation_images: LoadedImages) -> None:
-    if len(train_images.items) < FEWEST_TRAINING_IMAGES or len(validation_images.items) < 2:
+def _check_enough(num_train: int, num_held_back: int) -> None:
+    if num_train < FEWEST_TRAINING_IMAGES or num_held_back < MIN_HELD_BACK:
         raise TrainingError(
-            f"only {len(train_images.items)} readable good images to train on and {len(validation_images.items)} "
-            f"held back; expected at least {FEWEST_TRAINING_IMAGES} and 2. Add good images, or raise "
-            f"--validation-fraction."
+            f"too few good images: {num_train} to train on and {num_held_back} held back; at least "
+            f"{FEWEST_TRAINING_IMAGES} and {MIN_HELD_BACK} that can be read are needed. Add good images."
         )
 
 

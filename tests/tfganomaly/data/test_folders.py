@@ -7,7 +7,7 @@ from PIL import Image
 
 import tfganomaly.data.folders
 from edge_runtime.errors import ImageError
-from tfganomaly.data.folders import open_folder
+from tfganomaly.data.folders import open_folder, refuse_output_among_images
 from tfganomaly.errors import DataError
 
 WriteImages = Callable[..., list[Path]]
@@ -244,3 +244,66 @@ def test_magnetic_tiles_have_the_published_numbers(magnetic_tiles: Path):
     assert dataset.num_test_by_defect == {"blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
     assert all(item.mask is not None for item in dataset.test_anomalous)
     assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["Good", "GOOD", "ok", "OK", "Okay", "normal"])
+def test_a_folder_of_good_test_images_under_another_name_is_no_type_of_defect(
+    layout_folder: Path, write_images: WriteImages, name: str
+):
+    write_images(layout_folder / "test" / name, 3)
+    expect_error(layout_folder, f"has a folder '{name}'", "would be taken for a type of defect", "Name it 'good'")
+
+
+def test_images_in_unknown_folders_beside_train_are_said_once(layout_folder: Path, write_images: WriteImages):
+    write_images(layout_folder / "validation", 3)
+    write_images(layout_folder / "extra" / "deeper", 3)
+    (layout_folder / "notes").mkdir()
+    before = open_folder(layout_folder)
+    found = [text for text in before.warnings if "beside the folder 'train'" in text]
+    assert len(found) == 1
+    assert "The images in 'extra', 'validation' beside" in found[0]
+
+
+def test_links_to_folders_that_are_not_followed_are_said_once(tmp_path: Path, write_images: WriteImages):
+    elsewhere = tmp_path / "elsewhere"
+    write_images(elsewhere, 5)
+    write_images(tmp_path / "photos", 5)
+    (tmp_path / "photos" / "more").symlink_to(elsewhere)
+    (tmp_path / "photos" / "again").symlink_to(elsewhere)
+    dataset = open_folder(tmp_path / "photos")
+    assert len(dataset.train) + len(dataset.validation) == 5
+    (warning,) = dataset.warnings
+    assert warning.startswith("2 linked folder(s) are not followed, such as '")
+
+
+def test_a_layout_made_of_links_is_followed_without_a_warning(
+    tmp_path: Path, layout_folder: Path, write_images: WriteImages
+):
+    linked = tmp_path / "linked"
+    (linked / "train").mkdir(parents=True)
+    (linked / "test").mkdir()
+    (linked / "train" / "good").symlink_to(layout_folder / "train" / "good")
+    for name in ("good", "crack"):
+        (linked / "test" / name).symlink_to(layout_folder / "test" / name)
+    dataset = open_folder(linked)
+    assert dataset.num_test_by_defect == {"crack": 4}
+    assert dataset.warnings == ()
+
+
+def test_outputs_below_a_folder_of_images_are_refused(tmp_path: Path, write_images: WriteImages, monkeypatch):
+    write_images(tmp_path / "photos", 5)
+    source = open_folder(tmp_path / "photos").source
+    monkeypatch.chdir(tmp_path / "photos")
+    for place in (Path("run"), Path("defects.png"), tmp_path / "photos" / "deep" / "run", Path("../photos/run")):
+        with pytest.raises(DataError, match=rf"--run is '{place}', inside '{source}', from which images are taken"):
+            refuse_output_among_images(source, place, "--run")
+    for place in (Path("../run"), tmp_path / "photos_run", Path("/elsewhere")):
+        refuse_output_among_images(source, place, "--run")
+    refuse_output_among_images("mnist:8", Path("run"), "--run")
+
+
+def test_outputs_beside_the_parts_of_a_layout_are_no_danger(layout_folder: Path):
+    refuse_output_among_images(str(layout_folder), layout_folder / "run", "--run")
+    for part in ("train", "test"):
+        with pytest.raises(DataError, match=f"inside '{layout_folder / part}'"):
+            refuse_output_among_images(str(layout_folder), layout_folder / part / "run", "--run")

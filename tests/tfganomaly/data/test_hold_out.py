@@ -83,3 +83,29 @@ def test_blocks_stay_together():
 def test_a_single_block_cannot_be_split():
     with pytest.raises(DataError, match=r"10 good images belong to 1 block"):
         hold_out_blocks(range(10), ["tile"] * 10, 0.1, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_block_that_would_hold_back_far_too_many_is_passed_over(seed: int):
+    blocks = ["day1"] * 900 + ["day2"] * 100
+    kept, held_back = hold_out_blocks(range(1000), blocks, 0.1, seed)
+    assert held_back == list(range(900, 1000))
+    assert len(kept) == 900
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fewer_are_held_back_rather_than_most_of_the_images(seed: int):
+    blocks = ["day1"] * 900 + ["day2"] * 100
+    kept, held_back = hold_out_blocks(range(1000), blocks, 0.15, seed)
+    assert (len(kept), len(held_back)) == (900, 100)
+
+
+def test_of_blocks_that_are_all_larger_than_wanted_the_smallest_is_held_back():
+    _, held_back = hold_out_blocks(range(100), ["a"] * 50 + ["b"] * 30 + ["c"] * 20, 0.1, seed=0)
+    assert held_back == list(range(80, 100))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_two_blocks_one_is_left_to_train_on(seed: int):
+    kept, held_back = hold_out_blocks(range(10), ["a"] * 6 + ["b"] * 4, 0.5, seed)
+    assert {len(kept), len(held_back)} == {4, 6}

@@ -44,17 +44,25 @@ def test_usual_images_give_no_warning(tmp_path: Path) -> None:
     assert oddities(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1)), SQUARE) == []
 
 
-@pytest.mark.parametrize(("rule", "words"), [("stretch", "stretched"), ("crop", "cut"), ("letterbox", None)])
-def test_parts_of_changing_shape_are_said_where_the_resize_rule_minds(
-    tmp_path: Path, rule: str, words: str | None
-) -> None:
+@pytest.mark.parametrize(("rule", "words"), [("stretch", "stretched"), ("crop", "cut")])
+def test_parts_of_changing_shape_are_said_where_the_resize_rule_minds(tmp_path: Path, rule: str, words: str) -> None:
     preprocessing = Preprocessing(32, 32, 1, rule)
     train = loaded(written(tmp_path, [(40, 80), (80, 40), (40, 40)]), preprocessing)
     found = oddities(train, loaded(written(tmp_path, [(40, 40)] * 2, "held", 1), preprocessing), preprocessing)
-    assert len(found) == (1 if words else 0)
-    if words:
-        assert f"from 40 x 80 to 80 x 40 pixels, and are {words} to one shape" in found[0]
-        assert "--resize-rule letterbox" in found[0]
+    assert len(found) == 1
+    assert f"from 40 x 80 to 80 x 40 pixels, and are {words} to one shape" in found[0]
+    assert "--resize-rule letterbox" in found[0]
+
+
+def test_upright_and_lying_pictures_in_one_letterbox_are_said(tmp_path: Path) -> None:
+    preprocessing = Preprocessing(32, 32, 1, "letterbox")
+    held_back = loaded(written(tmp_path, [(40, 40)] * 2, "held", 1), preprocessing)
+    mixed = loaded(written(tmp_path, [(40, 80), (80, 40)]), preprocessing)
+    (found,) = oddities(mixed, held_back, preprocessing)
+    assert "from 40 x 80 to 80 x 40 pixels" in found
+    assert "a place of one is not the same place of another" in found
+    lying = loaded(written(tmp_path, [(80, 40), (80, 79)], "lying"), preprocessing)
+    assert oddities(lying, held_back, preprocessing) == []
 
 
 def test_images_much_smaller_than_the_model_are_said(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from edge_runtime.preprocessing import Preprocessing
 from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
+from tfganomaly.data.pixel_cache import cache_key, record_type
 
 
 def item(name: str, value: int = 0, defect: str = "good") -> ImageItem:
@@ -54,3 +57,22 @@ def test_dataset_counts_its_parts():
     assert [entry.name for entry in dataset.test_good] == ["t"]
     assert dataset.num_test_by_defect == {"crack": 1, "dent": 2}
     assert not dataset.has_masks
+
+
+def test_a_name_that_is_not_utf8_counts_as_its_bytes_on_disk(tmp_path):
+    path = tmp_path / b"m\xfcller.png".decode("utf-8", "surrogateescape")
+    try:
+        path.write_bytes(b"content")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    strange, other = (fingerprint([ImageItem(name, path)]) for name in (path.name, "m\ufffdller.png"))
+    assert len(strange) == 64
+    assert strange != other
+    preprocessing = Preprocessing(8, 8, 1)
+    record = record_type(preprocessing, with_texture=False)
+    assert len(cache_key([ImageItem(path.name, path)], preprocessing, record)) == 64
+
+
+def test_the_fingerprint_of_usual_names_never_changes():
+    one = ImageItem("train/müller.png", np.arange(4, dtype=np.uint8).reshape(2, 2))
+    assert fingerprint([one]) == "3dbbd0a8dd1cf328483027bde2dc4644bf17a7ce205bb6932bece86ff6321954"

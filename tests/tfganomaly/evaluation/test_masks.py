@@ -22,6 +22,18 @@ def test_every_non_zero_pixel_of_a_mask_is_defect(tmp_path):
     np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", values)), values > 0)
 
 
+@pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint16), (".tif", np.uint16), (".tif", np.int32)])
+def test_class_numbers_of_more_than_eight_bits_are_defects(tmp_path, suffix, dtype):
+    values = np.array([[0, 1], [2, 65535]], dtype)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / f"m{suffix}", values)), values > 0)
+
+
+def test_every_colour_but_black_is_defect(tmp_path):
+    values = np.zeros((2, 2, 3), np.uint8)
+    values[0, 0, 2] = values[1, 1, 0] = 1
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", values)), values.any(axis=2))
+
+
 def test_the_noise_of_a_jpeg_mask_is_not_defect(tmp_path):
     mask = np.zeros((32, 32), np.uint8)
     mask[9:20, 9:20] = 255

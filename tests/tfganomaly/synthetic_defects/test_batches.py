@@ -51,3 +51,19 @@ def test_the_epoch_is_chosen_on_the_same_images_each_time_half_of_them_painted(p
 def test_fewer_images_than_a_batch_are_one_batch(pixels):
     (batch,) = list(selection_batches(pixels[:3], 16, 0, STRIDE))
     assert batch[0].shape == (6, SIDE, SIDE, 1)
+
+
+def test_defects_lie_where_each_image_shows_its_picture(pixels):
+    parts = [(slice(16, 48), slice(0, SIDE))] * 3 + [(slice(0, SIDE), slice(0, SIDE))] * 3
+    reach_px = int(SIDE * 0.04)  # training shifts the pictures
+    training = painted_batches(pixels[:3], 4, 0, 3, 0, STRIDE, parts[:3]).take(6)
+    selection = selection_batches(pixels, 12, 0, STRIDE, parts)
+    in_training = np.concatenate([np.abs(damaged - clean) for damaged, (clean, _) in training])
+    ((damaged, (clean, _)),) = list(selection)
+    in_selection = np.abs(damaged - clean)[6:]
+    assert not in_training[:, : 16 - reach_px].any()
+    assert not in_training[:, 48 + reach_px :].any()
+    assert in_training[:, 16:48].any()
+    assert not in_selection[:3, :16].any()
+    assert not in_selection[:3, 48:].any()
+    assert in_selection[:3, 16:48].any(axis=(1, 2, 3)).all()

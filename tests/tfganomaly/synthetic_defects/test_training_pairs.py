@@ -3,12 +3,13 @@ import pytest
 
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
-from edge_runtime.preprocessing import NORMALISED_SPREAD, normalise_contrast
-from tfganomaly.synthetic_defects.painter import TRAINING_KINDS, DefectPainter
+from edge_runtime.preprocessing import NORMALISED_SPREAD, normalise_contrast, scale_pixels
+from tfganomaly.synthetic_defects.painter import TRAINING_KINDS, DefectKind, DefectPainter
 from tfganomaly.synthetic_defects.training_pairs import (
     DAMAGED_WINDOW,
     GOOD_WINDOW,
     UNCERTAIN_WINDOW,
+    harmlessly_changed,
     label_windows,
     make_pair,
 )
@@ -23,6 +24,17 @@ def pixels():
     return normalise_contrast(np.clip(rows + noise, 0, 255).astype(np.uint8))
 
 
+def small_part_on_plain_ground():
+    """Normalised, the part is clipped: the image has neither the usual mean nor the usual spread."""
+    image = np.random.default_rng(0).normal(90, 2, (SIDE, SIDE, 1))
+    image[28:34, 28:34] = 230
+    return normalise_contrast(image.astype(np.uint8))
+
+
+def faint():
+    return normalise_contrast(np.random.default_rng(0).normal(90, 2, (SIDE, SIDE, 1)).astype(np.uint8))
+
+
 def test_an_unpainted_pair_is_the_same_image_twice_and_all_good(pixels):
     pair = make_pair(pixels, pixels, None, np.random.default_rng(0), window_stride_px=STRIDE)
     np.testing.assert_array_equal(pair.damaged, pair.clean)
@@ -32,8 +44,10 @@ def test_an_unpainted_pair_is_the_same_image_twice_and_all_good(pixels):
 
 
 def test_as_photographed_is_the_image_that_a_device_sees(pixels):
-    pair = make_pair(pixels, pixels, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True)
-    np.testing.assert_allclose(pair.clean, pixels / 127.5 - 1, atol=0.03)
+    for image in (pixels, small_part_on_plain_ground(), faint()):
+        pair = make_pair(image, image, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True)
+        np.testing.assert_array_equal(pair.clean, scale_pixels(image))
+        np.testing.assert_array_equal(pair.damaged, scale_pixels(image))
 
 
 def test_a_painted_image_has_the_contrast_that_a_device_will_give_it(pixels):
@@ -70,3 +84,61 @@ def test_an_image_without_contrast_stays_without():
     flat = normalise_contrast(np.full((SIDE, SIDE, 1), 90, np.uint8))
     pair = make_pair(flat, flat, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True)
     assert np.abs(pair.damaged).max() < 0.01
+
+
+def test_a_small_defect_leaves_the_rest_of_an_image_that_was_clipped_as_it_was():
+    image = small_part_on_plain_ground()
+    original = scale_pixels(image)
+    assert original.std() < 0.8 * NORMALISED_SPREAD
+    painter, rng = DefectPainter({"pits": TRAINING_KINDS["pits"]}), np.random.default_rng(0)
+    for _ in range(20):
+        pair = make_pair(image, image, painter, rng, window_stride_px=STRIDE, most_defects=1, is_as_photographed=True)
+        untouched = pair.damaged == pair.clean
+        assert untouched.mean() > 0.8
+        assert np.abs(pair.damaged - original)[untouched].max() < 0.1
+
+
+def test_a_large_defect_is_stretched_as_a_device_stretches_it():
+    image = np.random.default_rng(0).normal(128, 30, (SIDE, SIDE, 1))
+    damaged = image.copy()
+    damaged[:, : SIDE // 3] += 60
+    kinds = {"step": DefectKind((_left_third,), ((_step_of(60 / 30 * NORMALISED_SPREAD), 1.0),))}
+    pixels, expected = (normalise_contrast(np.clip(one, 0, 255).astype(np.uint8)) for one in (image, damaged))
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(10):  # six of ten cover fully
+        pair = make_pair(
+            pixels, pixels, DefectPainter(kinds), rng, window_stride_px=8, most_defects=1, is_as_photographed=True
+        )
+        errors.append(np.abs(pair.damaged - scale_pixels(expected)).mean())
+    assert min(errors) < 0.02
+
+
+def test_a_faint_image_is_not_stretched_and_does_not_vanish_beside_a_defect():
+    image = faint()
+    painter, rng = DefectPainter({"pits": TRAINING_KINDS["pits"]}), np.random.default_rng(0)
+    for _ in range(20):
+        pair = make_pair(image, image, painter, rng, window_stride_px=STRIDE, is_as_photographed=True)
+        assert 0.5 < pair.clean.std() / scale_pixels(image).std() <= 1.0001
+
+
+def test_the_place_of_the_picture_moves_with_it():
+    image = np.full((SIDE, SIDE, 1), -0.6, np.float32)
+    image[20:44] = 0.6
+    rng, starts = np.random.default_rng(0), set()
+    for _ in range(30):
+        changed, (rows, columns) = harmlessly_changed(image, rng, (slice(20, 44), slice(0, SIDE)))
+        shown = changed.mean(axis=(1, 2)) > 0
+        np.testing.assert_array_equal(np.flatnonzero(shown), np.arange(rows.start, rows.stop))
+        assert columns == slice(0, SIDE)
+        starts.add(rows.start)
+    assert len(starts) > 2
+
+
+def _left_third(rng, side_px):
+    alpha = np.zeros((side_px, side_px), np.float32)
+    alpha[:, : side_px // 3] = 1
+    return alpha
+
+
+def _step_of(height):
+    return lambda rng, image, other, alpha: image + np.float32(height)

@@ -88,3 +88,14 @@ def test_the_line_of_an_epoch_says_how_many_painted_defects_are_missed():
     line = epoch_line(TrainingProgress(2, 3, 4, 4, losses, epoch_done=True, images_per_second=10.0))
     assert "good window 0.5000  damaged window 0.2500" in line
     assert "painted defects ranked wrongly 12%" in line
+
+
+def test_the_line_of_an_epoch_says_what_the_held_back_images_are():
+    losses = {"val_generator_loss": 5.07}
+    painted = {**losses, "val_missed_ranking": 0.5}
+    good_line, painted_line = (
+        epoch_line(TrainingProgress(1, 3, 4, 4, values, epoch_done=True, images_per_second=10.0))
+        for values in (losses, painted)
+    )
+    assert "| held-back good images 5.0700" in good_line
+    assert "| held-back images, half of them with a painted defect, 5.0700" in painted_line

@@ -6,6 +6,7 @@ import pytest
 from edge_runtime.image_statistics import USUAL_POWER, ImageStatistics
 from edge_runtime.preprocessing import Preprocessing
 from edge_runtime.scoring import ModelOutputs, ScoreRule
+from tests.edge_runtime.textures import textures_of
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS
 from tfganomaly.synthetic_defects.selection import selection_kinds_painted
 from tfganomaly.training.statistics_power import PowerChoice, choose_power, with_power
@@ -39,9 +40,13 @@ class MadeUpScorer:
         return ModelOutputs(latent, np.zeros_like(latent))
 
 
+def statistics_of(images):
+    return ImageStatistics.of_images(images, textures_of(images))
+
+
 @pytest.fixture(scope="module")
 def statistics():
-    return ImageStatistics.of_images(parts(60, 0))
+    return statistics_of(parts(60, 0))
 
 
 def test_the_usual_power_stays_where_the_network_knows_nothing(statistics):
@@ -49,21 +54,21 @@ def test_the_usual_power_stays_where_the_network_knows_nothing(statistics):
     choice = choose_power(MadeUpScorer(lambda image: rng.uniform(1, 2), statistics), parts(20, 1), 0)
     assert choice.power == USUAL_POWER
     assert choice.rankings[0] == pytest.approx(0.5, abs=0.15)
-    assert choice.rankings[4] > choice.rankings[0] + 0.1
+    assert choice.rankings[4] > choice.rankings[0] + 0.05
     assert list(choice.rankings) == [0, 1, 2, 4]
 
 
 def test_statistics_that_mislead_are_left_out(statistics):
     held_back = parts(20, 1)
     known = {image.tobytes() for image in held_back}
-    misleading = ImageStatistics.of_images(255 - parts(40, 2) // 3)  # of other parts altogether
+    misleading = statistics_of(255 - parts(40, 2) // 3)  # of other parts altogether
 
     def knows(image):
         return (1.0 if image.tobytes() in known else 1.02) + image.mean() % 0.01
 
     choice = choose_power(MadeUpScorer(knows, misleading), held_back, 0)
     assert choice.power == 0
-    assert choice.rankings[0] > 0.95  # a few painted defects cannot be seen
+    assert choice.rankings[0] > 0.9  # some painted defects change nothing in images as small as these
     assert choice.rankings[4] < choice.rankings[0] - 0.02
     assert choose_power(MadeUpScorer(knows, misleading), held_back, 0).rankings[4] == choice.rankings[4]
 

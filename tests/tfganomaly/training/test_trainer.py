@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ pytest.importorskip("tensorflow", reason="the train extra is not installed")
 from edge_runtime.errors import TfganomalyError
 from edge_runtime.preprocessing import prepare_image, scale_pixels
 from edge_runtime.scoring import anomaly_scores
-from tfganomaly.errors import OptionError, RunError, TrainingError
+from tfganomaly.errors import DataError, OptionError, RunError, TrainingError
 from tfganomaly.training import trainer
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.run import load_run
@@ -189,6 +190,40 @@ def test_unreadable_images_are_named_and_left_out(good_folder, tmp_path):
     assert [name for name, _ in summary.unreadable] == ["part_005.png"]
     assert any("part_005.png" in message for message in recorder.messages)
     assert "1 images that could not be read" in summary.text()
+
+
+def test_a_file_name_that_is_not_utf8_is_trained_on(good_folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for index, path in enumerate(sorted(good_folder.iterdir())):
+        name = os.fsdecode(b"caf\xe9_%03d.png" % index)
+        try:
+            (data / name).write_bytes(path.read_bytes() if index else b"")
+        except OSError:
+            pytest.skip("this file system takes UTF-8 names only")
+    recorder = Recorder()
+    summary = train(str(data), tmp_path / "run", "paper", {**TINY, "epochs": 1}, observer=recorder)
+    assert [name for name, _ in summary.unreadable] == [os.fsdecode(b"caf\xe9_000.png")]
+    assert len(RunFolder(tmp_path / "run").read_manifest()["data_fingerprint"]) == 64
+    assert load_run(tmp_path / "run").threshold > 0
+
+
+def test_too_few_images_are_said_before_a_run_folder_is_made(good_folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in sorted(good_folder.iterdir())[:3]:
+        (data / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(TrainingError, match="too few good images: 1 to train on and 2 held back") as error:
+        train(str(data), tmp_path / "run", "paper", TINY)
+    assert "--validation-fraction" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_among_the_images_is_refused(good_folder):
+    run = good_folder / "run"
+    with pytest.raises(DataError, match=r"--run is '.*run', inside '.*', from which images are taken"):
+        train(str(good_folder), run, "paper", TINY)
+    assert not run.exists()
 
 
 def test_an_existing_run_folder_is_refused(finished, good_folder, tmp_path):

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import pytest
+
+from tfganomaly.terminal import echo, progress_bar
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "printed"),
+    [
+        ("utf-8", "strict", b"gr\xc3\xb6\xc3\x9fe_gro\\udcdf.png\n"),
+        ("ascii", "strict", b"gr\\xf6\\xdfe_gro\\udcdf.png\n"),
+        ("utf-8", "surrogateescape", b"gr\xc3\xb6\xc3\x9fe_gro\xdf.png\n"),
+    ],
+)
+def test_a_name_that_the_output_s_encoding_does_not_have_is_printed_all_the_same(
+    encoding: str, errors: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors, newline="\n"))
+    echo("größe_" + os.fsdecode(b"gro\xdf.png"))
+    assert written.getvalue() == printed
+
+
+def test_progress_and_results_are_no_obstacle_where_the_streams_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress_bar("scoring images") as progress:
+        for done in range(1, 4):
+            progress(done, 3)
+    echo("done")

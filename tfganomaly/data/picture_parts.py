@@ -1,0 +1,37 @@
+"""Where within the model's square each image of a data set shows its picture and not a letterbox border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_runtime.preprocessing import Preprocessing
+from tfganomaly.data.items import ImageItem
+from tfganomaly.data.masks import upright_size
+from tfganomaly.evaluation.projection import picture_part
+
+PicturePart = tuple[slice, slice]
+"""Rows and columns of the model's input; both slices have a start and a stop."""
+
+
+def picture_parts(items: Sequence[ImageItem], preprocessing: Preprocessing) -> tuple[PicturePart, ...]:
+    """Returns the part of each image's pixels that shows the picture.
+
+    Only "letterbox" leaves anything round the picture; for it the sizes come from the files' headers.
+
+    Args:
+        items: The images, as `load_images` could read them; a file that has gone since counts as square.
+        preprocessing: The model's.
+    """
+    whole = (slice(0, preprocessing.height), slice(0, preprocessing.width))
+    if preprocessing.resize_rule != "letterbox":
+        return (whole,) * len(items)
+    sizes = (_size(item) for item in items)
+    return tuple(picture_part(preprocessing, size) if size else whole for size in sizes)
+
+
+def _size(item: ImageItem) -> tuple[int, int] | None:
+    if isinstance(item.source, np.ndarray):
+        return item.source.shape[1], item.source.shape[0]
+    return upright_size(item.source)

@@ -1,0 +1,81 @@
+"""Opens the data for an evaluation, so that nothing counts as held back that the model was not trained beside."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime.image_files import natural_order
+from tfganomaly.data.items import InspectionDataset, fingerprint
+from tfganomaly.data.sources import open_dataset
+
+if TYPE_CHECKING:
+    from tfganomaly.training.run import TrainedRun
+
+
+def open_for_run(run: TrainedRun, source: str, archive: Path | None) -> InspectionDataset:
+    """Opens data with the split that a run was trained with.
+
+    Args:
+        run: A finished run.
+        source: As `open_dataset` takes it.
+        archive: Likewise.
+
+    Returns:
+        The data. Good images without a test part that are not those of the training are all in the test part.
+
+    Raises:
+        DataError: As `open_dataset`.
+    """
+    from tfganomaly.training.trainer import chosen_training_items
+
+    dataset = open_dataset(source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed)
+    if dataset.test:
+        return dataset
+    manifest = run.folder.read_manifest()
+    left_out = {name for name, _ in manifest.get("unreadable", ())}
+    taken = [item for item in chosen_training_items(dataset.train, run.config) if item.name not in left_out]
+    is_known = fingerprint(taken) == manifest.get("data_fingerprint")
+    return dataset if is_known else _as_new_images(dataset, run.data_source)
+
+
+def open_for_artefact(
+    trained_on: Mapping[str, Any], validation_fraction: float | None, seed: int, source: str, archive: Path | None
+) -> InspectionDataset:
+    """Opens data with the split of an artefact's training; see `open_for_run`.
+
+    An artefact does not tell which images could not be read or were not drawn. Where its own folder holds more images
+    than it was trained on, the split is taken for that of the training.
+
+    Args:
+        trained_on: `ArtefactMetadata.data`.
+        validation_fraction: Of its training's split.
+        seed: Likewise.
+        source: As `open_dataset` takes it.
+        archive: Likewise.
+    """
+    dataset = open_dataset(source, archive=archive, validation_fraction=validation_fraction, seed=seed)
+    recorded, own_source = trained_on.get("fingerprint"), str(trained_on.get("source", ""))
+    if dataset.test or recorded is None:
+        return dataset
+    has_more = dataset.source == own_source and len(dataset.train) > (trained_on.get("num_train") or 0)
+    return dataset if has_more or fingerprint(dataset.train) == recorded else _as_new_images(dataset, own_source)
+
+
+def _as_new_images(dataset: InspectionDataset, trained_source: str) -> InspectionDataset:
+    """The same good images, all of them to be scored, with a sentence that says what they are."""
+    items = sorted((*dataset.train, *dataset.validation), key=lambda item: natural_order(item.name))
+    if dataset.source == trained_source:
+        note = (
+            f"The good images in '{dataset.source}' have changed since the training, so that it is not known which of "
+            f"them were held back: all {len(items)} were scored. Of those that it was trained on the model calls fewer "
+            "anomalous than of new ones."
+        )
+    else:
+        note = (
+            f"'{dataset.source}' is not the data that the model was trained on, and it has no test part: all "
+            f"{len(items)} images were scored, as good ones that are new to the model."
+        )
+    return dataclasses.replace(dataset, train=(), validation=(), test=tuple(items), warnings=(note, *dataset.warnings))
