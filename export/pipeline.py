@@ -20,7 +20,6 @@ from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.parity_files import ParityFiles
 from export.result import ExportResult
-from tfganomaly.data.items import fingerprint
 from tfganomaly.extras import require_extra
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.provenance import installed_versions
@@ -276,14 +275,10 @@ def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOpt
 
 
 def _data_at_hand(run: TrainedRun, images: ExportImages) -> dict[str, Any]:
-    """What the export read, under the names that the run's own data has in the metadata.
-
-    The fingerprint is that of a training on the data as it is now, without what the run's training could not read.
-    """
-    left_out = {name for name, _ in run.folder.read_manifest().get("unreadable", ())}
+    """What the export read, under the names that the run's own data has in the metadata."""
     return {
         "source": images.source,
-        "fingerprint": fingerprint(item for item in images.training_items if item.name not in left_out),
+        "fingerprint": run.fingerprint_of(images.training_items),
         "num_train": len(images.train),
         "num_validation": len(images.held_back),
     }

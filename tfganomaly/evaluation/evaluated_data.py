@@ -34,10 +34,8 @@ def open_for_run(run: TrainedRun, source: str, archive: Path | None) -> Inspecti
     dataset = open_dataset(source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed)
     if dataset.test:
         return dataset
-    manifest = run.folder.read_manifest()
-    left_out = {name for name, _ in manifest.get("unreadable", ())}
-    taken = [item for item in chosen_training_items(dataset.train, run.config) if item.name not in left_out]
-    is_known = fingerprint(taken) == manifest.get("data_fingerprint")
+    taken = chosen_training_items(dataset.train, run.config)
+    is_known = run.fingerprint_of(taken) == run.folder.read_manifest().get("data_fingerprint")
     return dataset if is_known else _as_new_images(dataset, run.data_source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge_runtime.atomic_files import atomic_path, require_free_space
 from edge_runtime.calibration import Calibration
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
+from tfganomaly.data.items import ImageItem, fingerprint
 from tfganomaly.errors import RunError
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.run_folder import RunConfig, RunFolder
@@ -88,6 +90,14 @@ class TrainedRun:
     def validation_fraction(self) -> float | None:
         """The share of the good training images that was held back; None: the usual one."""
         return self.config.training.validation_fraction
+
+    def fingerprint_of(self, training_items: Iterable[ImageItem]) -> str:
+        """The fingerprint that the manifest would hold had the training been given these images.
+
+        Those that the training could not read do not count, as they did not then.
+        """
+        left_out = {name for name, _ in self.folder.read_manifest().get("unreadable", ())}
+        return fingerprint(item for item in training_items if item.name not in left_out)
 
     @cached_property
     def model(self) -> AnomalyModel:

@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from tfganomaly.data.items import fingerprint
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.evaluation.evaluated_data import open_for_artefact, open_for_run
 from tfganomaly.options import ModelOptions, TrainingOptions
+from tfganomaly.training.run import TrainedRun
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 from tfganomaly.training.trainer import chosen_training_items
 
@@ -42,13 +42,7 @@ def make_run(parts: Path, tmp_path: Path):
         folder.write_manifest(
             {"data_fingerprint": fingerprint(taken), "unreadable": [[name, "damaged"] for name in unreadable]}
         )
-        return SimpleNamespace(
-            config=config,
-            folder=folder,
-            data_seed=training.seed,
-            validation_fraction=training.validation_fraction,
-            data_source=str(parts),
-        )
+        return TrainedRun(folder.path)
 
     return make
 
