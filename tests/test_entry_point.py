@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 OWN_FILES = ("cli.py", "export/__init__.py", "edge_runtime/__init__.py")
 
@@ -44,6 +46,26 @@ def test_a_module_written_over_by_another_distribution_is_named_and_not_run(tmp_
     assert "cli.py" in done.stderr
     assert "virtual environment of its own" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("2", "2")])
+def test_numpy_computes_with_one_thread_unless_the_user_says_otherwise(tmp_path, given, expected):
+    program = (
+        "import os, sys; from tfganomaly.__main__ import main; assert 'numpy' not in sys.modules\n"
+        "try: main()\nexcept SystemExit: print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {"PYTHONPATH": str(ROOT)} | ({} if given is None else {"OPENBLAS_NUM_THREADS": given})
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split()[-1] == expected, done.stderr
 
 
 def test_each_own_file_bears_the_mark_that_the_guard_looks_for():

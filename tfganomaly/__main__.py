@@ -6,6 +6,7 @@ program must run its own, so it looks these names up beside this package first; 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -15,6 +16,7 @@ from types import ModuleType
 
 OWN_NAMES = ("cli", "export", "edge_runtime")
 DISTRIBUTION = "tfganomaly"
+BLAS_THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 
 
 class OwnModules(MetaPathFinder):
@@ -51,7 +53,12 @@ def _mentions_distribution(file: Path) -> bool:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line.
+
+    numpy's products are small here. Its library would spread them over all cores and, where these have other work, wait
+    longer than it computes; it reads the variable when numpy is imported. A user's own value stays.
+    """
+    os.environ.setdefault(BLAS_THREADS_VARIABLE, "1")
     sys.meta_path.insert(0, OwnModules(Path(__file__).resolve().parents[1]))
     from cli import main as run_command_line
 
