@@ -237,6 +237,7 @@ def export(run: Path, output: Path, data: str | None, archive: Path | None, **gi
     Batch norm is folded into the convolutions, the graph is fine-tuned with quantization in the loop against the float
     model (qat), converted to int8, and compared with the run on real images; the report stands beside the file. When
     scores or verdicts drift past the stated bounds the export fails and an earlier file stays. The run is not changed.
+    SIGTERM and Ctrl-C end the export without leaving anything behind.
 
     \b
     Example:
@@ -244,9 +245,10 @@ def export(run: Path, output: Path, data: str | None, archive: Path | None, **gi
     """
     from export.options import ExportOptions
     from export.pipeline import export_run
+    from tfganomaly.termination import orderly_termination
 
     options = given_options(ExportOptions, given)
-    with stage_progress() as progress:
+    with orderly_termination(), stage_progress() as progress:
         result = export_run(run, output, options, data_source=data, archive=archive, progress=progress)
     echo(result.text())
 
@@ -295,9 +297,11 @@ def inspect(
     for result in inspect_images(detector, paths, with_map=heatmap_folder is not None):
         if result.error is not None and len(paths) == 1 and output_format == "table":
             raise ImageError(result.error)
-        echo(json.dumps(result.to_record()) if output_format == "json" else inspection_line(result))
-        if heatmap_folder is not None:
-            heatmap_folder.write(detector, result)
+        heatmap = heatmap_folder.write(detector, result) if heatmap_folder is not None else None
+        if output_format == "json":
+            echo(json.dumps(result.to_record() | ({"heatmap": str(heatmap)} if heatmap is not None else {})))
+        else:
+            echo(inspection_line(result))
         unreadable += result.detection is None
         anomalous += result.detection is not None and result.detection.is_anomaly
     good = len(paths) - unreadable - anomalous
@@ -360,13 +364,13 @@ def calibrate(
       tfganomaly calibrate parts.tflite good_on_the_line/ --false-alarm-rate 0.005
       tfganomaly calibrate parts.tflite good_on_the_line/ --defects rejects/ --miss-cost 5
     """
-    from edge_runtime.image_files import find_images
+    from edge_runtime.calibration_images import find_defective_images, find_good_images
     from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
     from edge_runtime.text_output import calibration_text
 
     wish = CalibrationWish(false_alarm_rate, confidence, miss_cost)
-    images = find_images(good_folder)
-    defective = find_images(defects) if defects else []
+    images = find_good_images(good_folder)
+    defective = find_defective_images(defects) if defects else []
     loader = _backend_loader(given)
     with progress_bar("scoring images") as progress:
         done = calibrate_artefact(
@@ -374,7 +378,40 @@ def calibrate(
         )
     for _, reason in done.unreadable:
         click.echo(f"left out: {reason}", err=True)
+    if done.copies_note:
+        click.echo(done.copies_note, err=True)
     click.echo(calibration_text(done, len(images)))
+
+
+@main.command()
+@click.argument("source")
+@click.argument("folder", type=click.Path(path_type=Path))
+@options_from("edge_runtime.capturing.options:CaptureOptions")
+def capture(source: str, folder: Path, **given: Any) -> None:
+    """Take photographs of parts, to train and calibrate on.
+
+    SOURCE is what watch takes: camera:0, picamera:0, the URL of an RTSP or MJPEG stream, a video file; or a folder,
+    whose images are taken once. Give the --roi and --rotate of the watch to come: a model must be trained on pictures
+    that are cut and turned as those on the line.
+
+    Photographs go into FOLDER as PNG files, named by time; nothing there is overwritten. Frames of a black,
+    overexposed or frozen camera are left out and counted. A camera that goes away is waited for. SIGTERM or Ctrl-C
+    ends it after the frame at hand. No model is needed.
+
+    \b
+    Example:
+      tfganomaly capture camera:0 good/ --every 2s --count 120 --roi 100,0,640,480
+      tfganomaly capture old_photos/ good/ --roi 100,0,640,480 --rotate 90
+    """
+    from edge_runtime.capturing.console import CaptureConsole
+    from edge_runtime.capturing.options import CaptureOptions
+    from edge_runtime.capturing.session import CaptureSession
+    from edge_runtime.watching.signals import stop_signals_for
+
+    session = CaptureSession(source, folder, given_options(CaptureOptions, given), CaptureConsole())
+    with stop_signals_for(session.stop):
+        done = session.run()
+    echo(f"{done.reason}: {done.text()}")
 
 
 @main.command()
@@ -497,10 +534,11 @@ def info(model: Path, edgetpu: bool, output_format: str) -> None:
 
     artefact = read_artefact(model)
     inspection = inspect_flatbuffer(artefact.flatbuffer, name=f"'{model}'")
+    file_bytes = model.stat().st_size
     if output_format == "json":
-        click.echo(json.dumps(info_record(artefact.metadata, inspection)))
+        click.echo(json.dumps(info_record(artefact.metadata, inspection, file_bytes)))
     else:
-        echo(info_text(artefact.metadata, inspection))
+        echo(info_text(artefact.metadata, inspection, file_bytes))
 
 
 @main.command()

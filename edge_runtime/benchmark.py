@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.artefact import read_tflite_file
 from edge_runtime.delegate import device_backend_loader
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.device_options import DeviceOptions
@@ -44,7 +45,8 @@ class BenchmarkResult:
         images_per_second: 1000 / mean latency.
         threads: CPU threads for one inference.
         backend: What ran the model.
-        model_bytes: Size of the flatbuffer.
+        model_bytes: Size of the network alone, the flatbuffer.
+        file_bytes: Size of the whole file: the network, and the metadata with the image statistics.
         runs: How many images were timed.
         warm_up_runs: How many were judged before, untimed.
     """
@@ -57,6 +59,7 @@ class BenchmarkResult:
     threads: int
     backend: str
     model_bytes: int
+    file_bytes: int
     runs: int
     warm_up_runs: int
 
@@ -124,6 +127,7 @@ def measure(
         threads=num_threads,
         backend=detector.backend_name,
         model_bytes=detector.model_bytes,
+        file_bytes=len(read_tflite_file(path)),
         runs=runs,
         warm_up_runs=warm_up_runs,
     )

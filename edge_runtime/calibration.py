@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.errors import MetadataError
+from edge_runtime.errors import CalibrationError, MetadataError
 from edge_runtime.false_alarm_bound import CONFIDENCE, highest_false_alarm_rate, images_needed
 from edge_runtime.stored_fields import StoredFields
 
@@ -243,6 +243,17 @@ class Calibration:
             confidence=fields.optional_number("confidence") if "confidence" in fields else None,
             defects=_stored_defects(fields),
         )
+
+
+def check_threshold(threshold: float) -> float:
+    """Return a raw score that may serve as threshold.
+
+    Raises:
+        CalibrationError: It is not a finite number.
+    """
+    if not math.isfinite(threshold):
+        raise CalibrationError(f"The threshold is {threshold}; a finite raw score was expected.")
+    return float(threshold)
 
 
 def num_above_quantile(num_images: int, false_alarm_rate: float) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from edge_runtime.printable_text import printable
+
 _BACKGROUND = (250, 250, 248)
 _TEXT = (33, 37, 41)
 _FAINT_TEXT = (108, 117, 125)
@@ -88,7 +90,8 @@ def _fitted(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def _fitting(text: str, font: Any, width_px: int) -> str:
-    """Return `text`, its middle replaced by dots as far as it takes to fit."""
+    """Return `text` as one line, its middle replaced by dots as far as it takes to fit."""
+    text = printable(text)
     if font.getlength(text) <= width_px:
         return text
     for kept in range(len(text) - 1, 1, -1):

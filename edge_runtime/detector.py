@@ -11,9 +11,9 @@ from time import perf_counter
 import numpy as np
 
 from edge_runtime.artefact import Artefact, ArtefactMetadata, read_artefact
-from edge_runtime.calibration import Calibration
+from edge_runtime.calibration import Calibration, check_threshold
 from edge_runtime.detection import Detection, Examination
-from edge_runtime.errors import ArtefactError, BackendError, CalibrationError
+from edge_runtime.errors import ArtefactError, BackendError
 from edge_runtime.integer_scoring import integer_score
 from edge_runtime.interpreter import BackendLoader, load_backend
 from edge_runtime.output_reading import OutputReader
@@ -96,9 +96,7 @@ class AnomalyDetector:
 
     @threshold.setter
     def threshold(self, threshold: float) -> None:
-        if not math.isfinite(threshold):
-            raise CalibrationError(f"The threshold is {threshold}; a finite raw score was expected.")
-        self._threshold = float(threshold)
+        self._threshold = check_threshold(threshold)
 
     @property
     def backend_name(self) -> str:

@@ -62,7 +62,7 @@ def window_figures(pixels: np.ndarray) -> np.ndarray:
         float64 (WINDOWS, WINDOWS, F); F is 66 for a grey picture, 68 for a colour picture.
     """
     channels = pixels.shape[2]
-    reduction = _reduction(pixels, _LEAST_SIDE_FOR_WINDOWS_PX)
+    reduction = _reduction(pixels)
     brightness = _brightness(pixels, reduction)
     num_pixels = (2 * brightness.shape[0] // _HALF_WINDOWS) * (2 * brightness.shape[1] // _HALF_WINDOWS)
     scale = float(num_pixels * _STEPS_A_GREY_LEVEL)
@@ -101,12 +101,12 @@ def cell_figures(detail: np.ndarray) -> np.ndarray:
     brightness[:] = detail[:, :, 0]
     sums = [_sums_of_cells(brightness)]
     _three_answers(brightness, 0, along_columns, scratch)
-    for column_answer in along_columns:
+    for first, column_answer in zip((1, 0, 0), along_columns, strict=True):  # the sum of sums is no texture
         _three_answers(column_answer, 1, answers, scratch)
-        sums += [_sums_of_cells(np.abs(answer, out=answer)) for answer in answers]
+        sums += [_sums_of_cells(np.abs(answer, out=answer)) for answer in answers[first:]]
     lengths = _lengths(_CELL_TAPS)
     num_pixels = detail.size * _CELL_SHARE**2
-    means = np.stack([sums[0], *sums[2:]]).astype(np.float64) / num_pixels
+    means = np.stack(sums).astype(np.float64) / num_pixels
     shares = means[1:] / lengths * _USUAL_BRIGHTNESS / (means[0] + _ADDED_BRIGHTNESS)
     return np.ascontiguousarray(np.moveaxis(_root(shares), 0, -1), np.float32)
 
@@ -125,10 +125,10 @@ def window_groups(num_figures: int) -> tuple[np.ndarray, ...]:
     return tuple(groups)
 
 
-def _reduction(pixels: np.ndarray, least_side_px: int) -> int:
+def _reduction(pixels: np.ndarray) -> int:
     """Return how many pixels along a side are taken as one: a power of two."""
     height, width, reduction = *pixels.shape[:2], 1
-    while min(height, width) >= 2 * reduction * least_side_px and not (
+    while min(height, width) >= 2 * reduction * _LEAST_SIDE_FOR_WINDOWS_PX and not (
         height % (2 * reduction * CELLS) or width % (2 * reduction * CELLS)
     ):
         reduction *= 2
@@ -185,16 +185,12 @@ def _lengths(taps: int) -> np.ndarray:
     return np.sqrt(np.outer(squared_lengths, squared_lengths)).reshape(-1, 1, 1)[1:]
 
 
-def _parts(reduction: np.ufunc, values: np.ndarray, count: int) -> np.ndarray:
-    """Return sum or maximum of integers (F, H, W) in each of `count` x `count` parts: int64 (F, count, count)."""
-    num_maps, height, width = values.shape
-    parts = reduction.reduce(values.reshape(num_maps, count, height // count, width), axis=2)
-    return reduction.reduce(parts.reshape(num_maps, count, count, width // count), axis=3).astype(np.int64)
-
-
 def _windows(reduction: np.ufunc, values: np.ndarray) -> np.ndarray:
     """Return sum or maximum of each window of integers (F, H, W): int64 (F, WINDOWS, WINDOWS)."""
-    halves = _parts(reduction, values, _HALF_WINDOWS)
+    num_maps, height, width = values.shape
+    halves = reduction.reduce(values.reshape(num_maps, _HALF_WINDOWS, height // _HALF_WINDOWS, width), axis=2)
+    halves = halves.reshape(num_maps, _HALF_WINDOWS, _HALF_WINDOWS, width // _HALF_WINDOWS)
+    halves = reduction.reduce(halves, axis=3).astype(np.int64)
     rows = reduction(halves[:, :-1], halves[:, 1:])
     return reduction(rows[:, :, :-1], rows[:, :, 1:])
 

@@ -13,6 +13,13 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+MASKS_PART = "ground_truth"
+DATA_SET_PARTS = ("train", "test", MASKS_PART)
+"""The folders of a data set in MVTec layout."""
+
+WORDS_FOR_GOOD = ("good", "ok", "okay", "normal")
+"""What people name a folder of good parts, in small letters."""
+
 
 def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the image files among and below `paths`.

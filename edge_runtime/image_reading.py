@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from edge_runtime.errors import ImageError
 
@@ -118,6 +118,32 @@ def decode_image(content: bytes, name: str = "The image", *, max_pixels: int = M
             return _normalised(image, name, max_pixels, is_ours=True)
 
 
+def load_upright(image: Image.Image, *, is_ours: bool = False) -> Image.Image:
+    """Return an opened picture, decoded and turned as EXIF says, with the values that are stored.
+
+    Args:
+        image: Any Pillow image. Of a caller's picture that was not decoded yet the pixels are loaded, as Pillow does it
+            at the first look at them.
+        is_ours: Whether it is turned in its own memory, and not in a copy.
+    """
+    _decode(image)
+    if orientation(image) == 1:
+        return image
+    from PIL import ImageOps
+
+    if not is_ours:
+        return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """Return how EXIF says that an opened picture lies: 1 as it should, 5 to 8 on its side; see the EXIF standard."""
+    if hasattr(image, "tag_v2") or any(key in image.info for key in _ORIENTATION_CARRIERS):
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    return 1
+
+
 def image_name(source: object) -> str:
     """Return how an error text calls `source`: its path in quotes where it has one."""
     if isinstance(source, (str, os.PathLike)):
@@ -172,9 +198,7 @@ def _normalised(image: Image.Image, name: str, max_pixels: int, *, is_ours: bool
             f"{name} has {image.width} x {image.height} pixels; at most {_megapixels(max_pixels)} are accepted."
         )
     try:
-        image.load()
-        if hasattr(image, "tag_v2") or any(key in image.info for key in _ORIENTATION_CARRIERS):
-            image = _upright(image, is_ours)
+        image = load_upright(image, is_ours=is_ours)
         if not (image.mode.startswith("I") or image.mode == "F"):
             return _to_grey_or_rgb(image)
         lowest, highest = _extremes(image)
@@ -190,15 +214,17 @@ def _normalised(image: Image.Image, name: str, max_pixels: int, *, is_ours: bool
     return _deep_to_grey(image)
 
 
-def _upright(image: Image.Image, is_ours: bool) -> Image.Image:
-    if image.getexif().get(_ORIENTATION_TAG, 1) == 1:
-        return image
-    from PIL import ImageOps
-
-    if not is_ours:
-        return ImageOps.exif_transpose(image)
-    ImageOps.exif_transpose(image, in_place=True)
-    return image
+def _decode(image: Image.Image) -> None:
+    if not (isinstance(image, ImageFile.ImageFile) and hasattr(image, "tag_v2")):
+        image.load()
+        return
+    # Pillow maps an uncompressed TIFF into memory by its file name, and lays the rows of one that lies on its side as
+    # if it stood upright. Without a name it reads the file.
+    name, image.filename = image.filename, ""
+    try:
+        image.load()
+    finally:
+        image.filename = name
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import CalibrationError, ImageError
 from edge_runtime.interpreter import Backend, BackendLoader, load_backend
 from edge_runtime.preprocessing import ImageSource
+
+FEWEST_COPIES = 0.05
+"""From this share of exact copies among good images on they are said."""
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) after each."""
@@ -75,11 +79,25 @@ class ArtefactCalibration:
         calibration: What is in the artefact now.
         previous: What was in it before.
         unreadable: (name, reason) of each image that was skipped.
+        num_copies: How many of the good images have score and map of an earlier one, to the bit: the same picture again
+            as the model sees it.
     """
 
     calibration: Calibration
     previous: Calibration
     unreadable: tuple[tuple[str, str], ...]
+    num_copies: int
+
+    @property
+    def copies_note(self) -> str:
+        """What to tell the user of copies among the good images; empty where there are hardly any."""
+        total = self.calibration.num_images
+        if self.num_copies < max(1, FEWEST_COPIES * total):
+            return ""
+        return (
+            f"{self.num_copies} of {total} good images are exact copies of others for the model: the threshold rests "
+            f"on {total - self.num_copies} only, and the promise is too good. Leave copies out and calibrate again."
+        )
 
 
 def calibrate_artefact(
@@ -151,7 +169,7 @@ def calibrate_artefact(
         miss_cost = BALANCED_MISS_COST if wish.miss_cost is None else wish.miss_cost
         calibration = calibrate_with_defects(scores, defect_scores, map_range, rate, miss_cost)
     replace_metadata(path, replace(detector.metadata, calibration=calibration), loader.loaded_sha256)
-    return ArtefactCalibration(calibration, detector.calibration, tuple(scored.unreadable))
+    return ArtefactCalibration(calibration, detector.calibration, tuple(scored.unreadable), scored.num_copies)
 
 
 class _RememberingLoader:
@@ -167,10 +185,12 @@ class _RememberingLoader:
 
 
 class _ScoredImages:
-    """Scores images one after the other and keeps the names of those that cannot be read."""
+    """Scores images one after the other, counts copies and keeps the names of those that cannot be read."""
 
     def __init__(self, detector: AnomalyDetector, progress: Progress | None, total: int) -> None:
         self.unreadable: list[tuple[str, str]] = []
+        self.num_copies = 0
+        self._seen: set[tuple[float, bytes]] = set()
         self._detector = detector
         self._progress = progress
         self._total = total
@@ -190,10 +210,17 @@ class _ScoredImages:
                 scores.append(detection.score)
                 if detection.anomaly_map is not None:
                     extents.append(map_extent(detection.anomaly_map))
+                    self._look_for_copy(detection.score, detection.anomaly_map)
             self._done += 1
             if self._progress is not None:
                 self._progress(self._done, self._total)
         return np.array(scores), extents
+
+    def _look_for_copy(self, score: float, anomaly_map: np.ndarray) -> None:
+        # The score alone does not tell: of an integer model it has few values, which different parts share.
+        looks = (score, hashlib.blake2b(np.ascontiguousarray(anomaly_map).data, digest_size=16).digest())
+        self.num_copies += looks in self._seen
+        self._seen.add(looks)
 
     def first_problem(self) -> str:
         """Return the sentence about the first image that could not be read; empty when all could."""

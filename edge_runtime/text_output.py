@@ -11,6 +11,7 @@ from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
+from edge_runtime.printable_text import printable
 from edge_runtime.recalibration import ArtefactCalibration
 
 INSPECTION_HEADER = "verdict     score         normalised  ms        image"
@@ -19,10 +20,10 @@ INSPECTION_HEADER = "verdict     score         normalised  ms        image"
 def inspection_line(result: InspectionResult) -> str:
     """One row under `INSPECTION_HEADER`."""
     if result.detection is None:
-        return f"unreadable  {result.error}"
+        return printable(f"unreadable  {result.error}")
     detection = result.detection
     verdict = "ANOMALOUS" if detection.is_anomaly else "good"
-    return (
+    return printable(
         f"{verdict:10}  {detection.score:<12.6g}  {detection.normalised_score:<10.3f}  "
         f"{detection.timings.total_ms:<8.2f}  {result.path}"
     )
@@ -57,31 +58,38 @@ def benchmark_text(result: BenchmarkResult) -> str:
             f"throughput   {result.images_per_second:.0f} images/s",
             f"cold start   {result.cold_start_ms:.0f} ms from a new process to its first score",
             f"memory       {result.peak_rss_mb:.0f} MB resident at most",
-            f"model        {result.model_bytes / 1e6:.2f} MB",
+            f"size         {_sizes(result.file_bytes, result.model_bytes)}",
             f"backend      {result.backend}",
         ]
     )
 
 
-def info_record(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> dict[str, Any]:
-    """The JSON object that `info --format json` prints."""
-    return {"metadata": metadata.to_dict(), **inspection.to_dict()}
+def info_record(metadata: ArtefactMetadata, inspection: FlatbufferInspection, file_bytes: int) -> dict[str, Any]:
+    """The JSON object that `info --format json` prints; see `info_text`."""
+    return {"metadata": metadata.to_dict(), "file_bytes": file_bytes, **inspection.to_dict()}
 
 
-def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> str:
-    """What is in an artefact, for people."""
+def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection, file_bytes: int) -> str:
+    """What is in an artefact, for people.
+
+    Args:
+        metadata: What it says about itself.
+        inspection: What its network is made of.
+        file_bytes: Size of the whole file.
+    """
     preprocessing, calibration = metadata.preprocessing, metadata.calibration
     operations = ", ".join(f"{count} {name}" for name, count in inspection.operation_counts.items())
     types = ", ".join(f"{count} {name}" for name, count in inspection.tensor_type_counts.items())
     lines = [
-        f"model         {metadata.model} ({metadata.recipe}), {metadata.quantization}, for {metadata.target}, "
-        f"{inspection.size_bytes / 1e6:.2f} MB",
+        f"model         {metadata.model} ({metadata.recipe}), {metadata.quantization}, for {metadata.target}",
+        f"size          {_sizes(file_bytes, inspection.size_bytes)}",
         f"images        {preprocessing.width} x {preprocessing.height} "
         f"{'grey' if preprocessing.channels == 1 else 'RGB'}, {preprocessing.resize_rule}",
         f"score         {metadata.score_rule.formula}, {metadata.score_rule.pooling} over the latent map",
         f"threshold     {calibration.threshold:.6g}, {_how_chosen(calibration)}",
         *([f"promise       {calibration.promise}"] if calibration.promise else []),
         *([f"defects       {_defects_found(calibration)}"] if calibration.defects else []),
+        *([f"note          {calibration.note}"] if calibration.note else []),
         f"good scores   {calibration.score_min:.6g} to {calibration.score_max:.6g} of {calibration.num_images} images",
         f"trained on    {metadata.data.get('source', 'unknown')}",
         f"operations    {operations}",
@@ -90,7 +98,7 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection) -> s
         *(f"output        {_tensor_line(tensor)}  {name}" for name, tensor in _named_outputs(metadata, inspection)),
     ]
     lines += [f"parity        {name.replace('_', ' ')}: {_shown(value)}" for name, value in metadata.parity.items()]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def edgetpu_text(check: EdgeTpuCheck) -> str:
@@ -105,17 +113,25 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
         )
         lines.append(line.rstrip())
     if check.num_mapped and check.parameter_bytes is not None:
-        lines.append(f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1e6:.0f} MB on the chip")
-    return "\n".join([*lines, *check.conclusions()])
+        lines.append(
+            f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1024**2:.0f} MiB on the chip"
+        )
+    return "\n".join(map(printable, [*lines, *check.conclusions()]))
 
 
 def _how_chosen(calibration: Calibration) -> str:
     defects = calibration.defects
     if calibration.method == "defects" and defects and defects.miss_cost is not None:
-        weight = "balanced" if defects.miss_cost == 1 else f"a miss weighing {defects.miss_cost:g} false alarms"
-        return f"the best trade of missed defects and false alarms ({weight})"
+        weight = f"missing 1% of the defects weighs as much as {defects.miss_cost:g}% false alarms"
+        return f"the best trade of missed defects and false alarms ({'balanced' if defects.miss_cost == 1 else weight})"
     sure = "on average" if calibration.confidence is None else f"with {calibration.confidence:.3%} confidence"
-    return f"for {calibration.false_alarm_rate:.2%} false alarms {sure.replace('.000%', '%')}"
+    is_kept = calibration.method != "quantile" or not calibration.note  # the note says that the images were too few
+    wanted = "for" if is_kept else "asked for:"
+    return f"{wanted} {calibration.false_alarm_rate:.2%} false alarms {sure.replace('.000%', '%')}"
+
+
+def _sizes(file_bytes: int, network_bytes: int) -> str:
+    return f"file {file_bytes / 1e6:.2f} MB, network {network_bytes / 1e6:.2f} MB"
 
 
 def _defects_found(calibration: Calibration) -> str:

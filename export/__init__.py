@@ -17,6 +17,7 @@ _HOMES = {
     "ExportResult": "result",
     "ParityError": "errors",
     "ParityReport": "parity",
+    "attach_metadata": "compiled_model",
     "export_run": "pipeline",
 }
 

@@ -7,18 +7,19 @@ model that it was given.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.edgetpu_rules import COMPILED_OPERATION
-from edge_runtime.errors import ArtefactError
-from edge_runtime.flatbuffer import TensorInfo, inspect_flatbuffer
+from edge_runtime.printable_text import printable
+from export.compiled_model import CompiledModel
 from export.errors import ExportError
 
 PROGRAM = "edgetpu_compiler"
@@ -27,6 +28,8 @@ _MOST_SECONDS = 900  # the program itself gives up after 180
 _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TABLE_HEAD = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
 _TABLE_LINE = re.compile(r"^(\S+)\s+(\d+)\s+(\S.*)$")
+_NOT_UTF8 = "\ufffd"
+_MOST_UNREADABLE = 0.2  # of a line's characters; colours are fewer
 _TELLING = re.compile(r"error|invalid|abort|fail|not quantized|could not", re.IGNORECASE)
 
 
@@ -39,6 +42,7 @@ class CompilerLog:
         version: Its version, or "".
         operations: (operation, count, status) as in its table; empty where there is none.
         on_chip_bytes: Parameters that stay on the chip, or None.
+        remaining_bytes: What is left of the chip's memory for parameters, or None.
         off_chip_bytes: Parameters that are sent for each image, or None.
     """
 
@@ -46,6 +50,7 @@ class CompilerLog:
     version: str = ""
     operations: tuple[tuple[str, int, str], ...] = ()
     on_chip_bytes: int | None = None
+    remaining_bytes: int | None = None
     off_chip_bytes: int | None = None
 
     @property
@@ -63,6 +68,15 @@ class CompilerLog:
         """How many of them the compiler put on the Edge TPU."""
         return sum(count for _, count, status in self.operations if status == "Mapped to Edge TPU")
 
+    @property
+    def fits_on_chip(self) -> bool | None:
+        """Whether the chip has room for all parameters; None: it did not say how many there are.
+
+        The compiler sends some anew for each image although there is room. That is its own choice, and no smaller
+        network changes it. Where it does not say what remains, nothing does.
+        """
+        return None if self.off_chip_bytes is None else self.off_chip_bytes <= (self.remaining_bytes or 0)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON object."""
         return {
@@ -70,6 +84,7 @@ class CompilerLog:
             "operations": [{"name": name, "count": count, "status": status} for name, count, status in self.operations],
             "mapped": self.num_mapped if self.is_understood else None,
             "on_chip_bytes": self.on_chip_bytes,
+            "remaining_bytes": self.remaining_bytes,
             "off_chip_bytes": self.off_chip_bytes,
             "log": self.text,
         }
@@ -80,18 +95,12 @@ class Compilation:
     """A model that went through the compiler.
 
     Attributes:
-        flatbuffer: What it wrote, without metadata.
-        output_places: For each output of the model that was given, its place among the compiled one's.
+        model: What it wrote.
         log: What it printed.
     """
 
-    flatbuffer: bytes = field(repr=False)
-    output_places: tuple[int, ...]
+    model: CompiledModel
     log: CompilerLog
-
-    def output_positions(self, positions: Mapping[str, int]) -> dict[str, int]:
-        """Where the named outputs stand in the compiled model."""
-        return {name: self.output_places[position] for name, position in positions.items()}
 
 
 def find_compiler(setting: str) -> Path | None:
@@ -142,7 +151,11 @@ def compile_for_edgetpu(flatbuffer: bytes, compiler: Path) -> Compilation:
         if not _TABLE_HEAD.search(text) and own_log.is_file():
             text += own_log.read_text("utf-8", errors="replace")
         content = written.read_bytes()
-    return Compilation(content, _matched_outputs(flatbuffer, content, compiler, text), read_compiler_log(text))
+    try:
+        model = CompiledModel.made_from(flatbuffer, content, "what it wrote")
+    except ExportError as error:
+        raise _failure(compiler, f"wrote a file that cannot be used ({_telling_line(text)}): {error}") from None
+    return Compilation(model, read_compiler_log(text))
 
 
 def read_compiler_log(text: str) -> CompilerLog:
@@ -161,55 +174,35 @@ def read_compiler_log(text: str) -> CompilerLog:
         version=version[1] if version else "",
         operations=tuple(rows),
         on_chip_bytes=_size_after("On-chip memory used for caching model parameters", text),
+        remaining_bytes=_size_after("On-chip memory remaining for caching model parameters", text),
         off_chip_bytes=_size_after("Off-chip memory used for streaming uncached model parameters", text),
     )
 
 
 def _run(compiler: Path, folder: str) -> str:
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             [str(compiler), "-s", "-o", ".", "model.tflite"],
             cwd=folder,  # so that its log names no temporary folder
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_MOST_SECONDS,
-            check=False,
-        )
+            start_new_session=True,  # a group of its own, which ends as a whole
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=_MOST_SECONDS)
+            except BaseException:  # also Ctrl-C, which a group of its own does not hear
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
     except subprocess.TimeoutExpired:
         raise _failure(compiler, f"did not end within {_MOST_SECONDS} seconds") from None
     except OSError as error:
         raise _failure(compiler, f"cannot be started ({error.strerror or error})") from None
-    text = done.stdout.decode("utf-8", errors="replace")
-    if done.returncode:
-        raise _failure(compiler, f"failed with exit code {done.returncode}: {_telling_line(text)}")
+    text = output.decode("utf-8", errors="replace")
+    if process.returncode:
+        raise _failure(compiler, f"failed with exit code {process.returncode}: {_telling_line(text)}")
     return text
-
-
-def _matched_outputs(given: bytes, compiled: bytes, compiler: Path, text: str) -> tuple[int, ...]:
-    """Checks the compiled model and returns where each output of the given one stands in it."""
-    try:
-        after = inspect_flatbuffer(compiled, name="what it wrote")
-    except ArtefactError as error:
-        raise _failure(compiler, f"wrote a file that is not a model: {error}") from None
-    if COMPILED_OPERATION not in after.operation_counts:
-        raise _failure(compiler, f"put no operation on the Edge TPU: {_telling_line(text)}")
-    before = inspect_flatbuffer(given)
-    names = [tensor.name for tensor in after.outputs]
-    if len(set(names)) == len(names) and {tensor.name for tensor in before.outputs} == set(names):
-        places = [names.index(tensor.name) for tensor in before.outputs]
-    else:
-        places = list(range(len(before.outputs)))
-    kept = [after.outputs[place] for place in places if place < len(after.outputs)]
-    if [_form(tensor) for tensor in (*before.inputs, *before.outputs)] != [
-        _form(tensor) for tensor in (*after.inputs, *kept)
-    ] or len(after.outputs) != len(before.outputs):
-        raise _failure(compiler, "changed the model's inputs or outputs, so its scores could not be computed")
-    return tuple(places)
-
-
-def _form(tensor: TensorInfo) -> tuple[Any, ...]:
-    return tensor.shape, tensor.type, tensor.scales, tensor.zero_points
 
 
 def _failure(compiler: Path, what: str) -> ExportError:
@@ -221,8 +214,17 @@ def _failure(compiler: Path, what: str) -> ExportError:
 
 def _telling_line(text: str) -> str:
     """The line of a log that says best what went wrong."""
-    lines = [" ".join(line.split())[:200] for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if _TELLING.search(line)), lines[-1] if lines else "it said nothing")
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    readable = [printable(line[:200]) for line in lines if _is_readable(line)]
+    if not readable:
+        return "it said nothing that can be read" if lines else "it said nothing"
+    return next((line for line in readable if _TELLING.search(line)), readable[-1])
+
+
+def _is_readable(line: str) -> bool:
+    """Whether a line is words rather than a program's bytes: few of those can be shown or are UTF-8."""
+    unreadable = sum(not character.isprintable() or character == _NOT_UTF8 for character in line)
+    return unreadable <= len(line) * _MOST_UNREADABLE
 
 
 def _size_after(words: str, text: str) -> int | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.artefact import ArtefactMetadata, write_artefact
-from edge_runtime.edgetpu_check import EdgeTpuCheck, check_for_edgetpu, fits_on_chip, too_large_text
+from edge_runtime.artefact import ArtefactMetadata
+from edge_runtime.edgetpu_check import EdgeTpuCheck, bytes_text, check_for_edgetpu, fits_on_chip, too_large_text
 from export.building import BuiltModel
-from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, compile_for_edgetpu, compiled_path
+from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, CompilerLog, compile_for_edgetpu, compiled_path
 from export.errors import ExportError
 from export.options import ExportOptions
 
@@ -37,7 +37,7 @@ class EdgeTpuTarget:
         """What the compiled artefact says about it."""
         assert self.compilation is not None
         log = self.compilation.log
-        known = {} if log.off_chip_bytes is None else {"fits_on_chip": log.off_chip_bytes == 0}
+        known = {} if log.fits_on_chip is None else {"fits_on_chip": log.fits_on_chip}
         return {
             **self.summary(),
             **known,
@@ -61,11 +61,11 @@ class EdgeTpuTarget:
             return [*self.check.conclusions(), self.not_compiled]
         log = self.compilation.log
         compiled = f"Compiled by version {log.version}" if log.version else "Compiled"
+        off_chip = [off_chip_text(log)] if log.off_chip_bytes else []
         if not log.is_understood:
-            return [*self.check.conclusions(), f"{compiled}; its log has no table of operations that could be read."]
-        sentences = [f"{compiled}: {log.num_mapped} of {log.num_operations} operations on the Edge TPU."]
-        if log.off_chip_bytes:
-            sentences.append(off_chip_text(log.off_chip_bytes))
+            unread = f"{compiled}; its log has no table of operations that could be read."
+            return [*self.check.conclusions(), unread, *off_chip]
+        sentences = [f"{compiled}: {log.num_mapped} of {log.num_operations} operations on the Edge TPU.", *off_chip]
         return [*sentences, *(f"Static check: {sentence}" for sentence in self.check.conclusions())]
 
     def write_compiled(self, artefact: Path, metadata: ArtefactMetadata) -> Path | None:
@@ -80,20 +80,22 @@ class EdgeTpuTarget:
         if self.compilation is None:
             return None
         path = compiled_path(artefact)
-        metadata = replace(
-            metadata,
-            outputs=self.compilation.output_positions(metadata.outputs),
-            parity={**metadata.parity, "edgetpu": self.compiled_summary()},
-        )
-        write_artefact(path, self.compilation.flatbuffer, metadata)
+        parity = {**metadata.parity, "edgetpu": self.compiled_summary()}
+        self.compilation.model.write(path, replace(metadata, parity=parity))
         return path
 
 
-def off_chip_text(off_chip_bytes: int) -> str:
+def off_chip_text(log: CompilerLog) -> str:
     """What it means that the compiler left parameters off the chip."""
+    amount = bytes_text(log.off_chip_bytes or 0)
+    if log.fits_on_chip:
+        return (
+            f"The compiler sends {amount} of parameters anew for each image although "
+            f"{bytes_text(log.remaining_bytes or 0)} of the chip's memory remain: its own choice."
+        )
     return (
-        f"By the compiler's count {off_chip_bytes / 1e3:,.0f} kB of parameters did not fit on the chip and are sent "
-        "anew for each image, which is slow."
+        f"By the compiler's count {amount} of parameters did not fit on the chip and are sent anew for each image, "
+        "which is slow."
     )
 
 
@@ -101,9 +103,9 @@ def refuse_too_large(parameter_bytes: int) -> None:
     """Says that a model is too large for the chip.
 
     Raises:
-        ExportError: Its parameters do not fit.
+        ExportError: Its parameters do not fit. Where it is close the compiler decides.
     """
-    if not fits_on_chip(parameter_bytes):
+    if fits_on_chip(parameter_bytes) is False:
         raise ExportError(f"{too_large_text(parameter_bytes)} Export it all the same with --allow-off-chip.")
 
 
@@ -135,9 +137,9 @@ def target_edgetpu(
     if compiler is not None:
         progress("compile for the Edge TPU", 0, 1)
         compilation = compile_for_edgetpu(built.flatbuffer, compiler)
-        if compilation.log.off_chip_bytes and not options.allow_off_chip:
+        if compilation.log.fits_on_chip is False and not options.allow_off_chip:
             raise ExportError(
-                f"{off_chip_text(compilation.log.off_chip_bytes)} A narrower network fits. Export it all the same with "
+                f"{off_chip_text(compilation.log)} A narrower network fits. Export it all the same with "
                 "--allow-off-chip."
             )
         progress("compile for the Edge TPU", 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -104,7 +105,7 @@ class ArtefactParity:
         verdict_flip_share: The same as a share of the images.
         output_errors: Absolute error of each output relative to the standard deviation of the run's.
         num_outputs_compared: Of how many images, spread evenly over all.
-        size_bytes: Of the flatbuffer.
+        size_bytes: Of the network alone, the flatbuffer; the file's metadata comes on top.
         operations: Count by operation.
         tensor_types: Count by type.
         latency_ms: Median time of the interpreter for one image, one thread, on this machine.
@@ -219,6 +220,20 @@ class ParityReport:
         ]
         return tuple((other, difference) for other, difference in pairs if difference is not None)
 
+    @property
+    def fine_tuning_text(self) -> str:
+        """What the fine-tuning has done for the scores, in one line; empty where there was none."""
+        if len(self.fine_tuning) < 2:
+            return ""
+        steps, disagreements = self.fine_tuning[-1][0], dict(self.fine_tuning)
+        before, after = (math.sqrt(disagreements[step]) for step in (0, self.best_step))
+        if self.best_step == 0:
+            return (
+                f"none of {steps} steps brought the scores nearer to the run's than the choice of ranges alone "
+                f"({before:.1%} off), which is kept; --fine-tuning-steps 0 saves the time"
+            )
+        return f"step {self.best_step} of {steps} is kept: scores {after:.1%} off the run's, {before:.1%} without"
+
     def summary(self) -> dict[str, Any]:
         """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
         return {
@@ -228,6 +243,7 @@ class ParityReport:
             "num_disturbed_copies": self.num_stand_ins,
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
+            **({"fine_tuning_steps": self.fine_tuning[-1][0], "best_step": self.best_step} if self.fine_tuning else {}),
             **({"edgetpu": self.edgetpu.summary()} if self.edgetpu else {}),
         }
 

@@ -53,7 +53,8 @@ def export_run(
 
     Args:
         run: A run whose training is finished, or its folder.
-        output_path: The `.tflite` file to write. The parity report is written beside it.
+        output_path: The `.tflite` file to write. The parity report is written beside it, that of a file which was
+            refused under a name of its own.
         options: How to export.
         data_source: Where the run's data is now, if it has moved.
         archive: The same of the local file or folder of a named data set.
@@ -76,8 +77,8 @@ def export_run(
     output_path = Path(output_path)
     require_extra("export")
     _check_output(output_path)
-    files = ParityFiles.beside(output_path)
-    for path in (files.json, files.html):
+    files, refused = ParityFiles.beside(output_path), ParityFiles.beside(output_path.with_suffix(f".refused{_SUFFIX}"))
+    for path in (files.json, files.html, refused.json, refused.html):
         if path.is_dir():
             raise ExportError(f"'{path}' is a folder; the parity report is written there. Move it away.")
     compiler = find_compiler(options.edgetpu_compiler) if options.target == "edgetpu" else None
@@ -127,9 +128,11 @@ def export_run(
         edgetpu=edgetpu,
     )
     if report.failures:
-        write_parity_report(report, files)
+        write_parity_report(report, refused)
         raise ParityError(
-            f"'{output_path}' was not written: {'; '.join(report.failures)}. See {files.html}.", files.html
+            f"'{output_path}' was not written: {'; '.join(report.failures)}. The report of what was refused is "
+            f"'{refused.html}'.",
+            refused.html,
         )
     data = {**metadata.data, "exported_with": _data_at_hand(run, images)}
     metadata = replace(metadata, parity=report.summary(), data=data)
@@ -137,6 +140,8 @@ def export_run(
     compiled = edgetpu.write_compiled(output_path, metadata) if edgetpu else None
     written = write_artefact(output_path, built.flatbuffer, metadata)
     write_parity_report(report, files)
+    for path in (refused.json, refused.html):
+        path.unlink(missing_ok=True)  # of an earlier try
     return ExportResult(
         artefact=output_path,
         parity_json=files.json,

@@ -58,8 +58,10 @@ class ExportResult:
             )
         lines.append(
             "flips: verdicts that differ from the run's. score drift: mean difference of the score, in "
-            "margins (threshold minus usual good score)."
+            "margins (threshold minus usual good score). MB: of the network; the file holds its metadata too."
         )
+        if report.fine_tuning_text:
+            lines.append(f"fine-tuning: {report.fine_tuning_text}")
         if exported.auroc_drop and exported.auroc_drop.interval:
             lines.append(f"AUROC of {exported.name} minus the run's: {_with_interval(-exported.auroc_drop)}")
         lines += [

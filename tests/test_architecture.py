@@ -23,6 +23,37 @@ def test_the_import_contracts_of_pyproject_hold():
     assert "0 broken" in done.stdout
 
 
+def optional_imports():
+    """What the contract on optional packages lets modules of the runtime import: (module, package)."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = (one for one in contracts if one["name"].startswith("Each optional package of the device"))
+    return {tuple(edge.split(" -> ")) for edge in contract["ignore_imports"]}
+
+
+def imported_packages(source):
+    """The top-level packages that a module imports, at its head or later."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield node.module.partition(".")[0]
+
+
+def test_the_runtime_imports_nothing_but_what_a_device_has():
+    allowed = {*sys.stdlib_module_names, "numpy", "PIL", "ai_edge_litert", "edge_runtime"}
+    optional = optional_imports()
+    paths = sorted((ROOT / "edge_runtime").rglob("*.py"))
+    found = {
+        (".".join(path.relative_to(ROOT).with_suffix("").parts), package)
+        for path in paths
+        for package in imported_packages(path.read_text("utf-8"))
+    }
+    assert ("edge_runtime.scoring", "numpy") in found
+    assert {(module, package) for module, package in found if package not in allowed} == optional
+
+
 def test_cli_imports_nothing_heavy_at_module_level():
     tree = ast.parse((ROOT / "cli.py").read_text("utf-8"))
     modules = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
@@ -44,7 +75,7 @@ def test_cli_imports_nothing_heavy_at_module_level():
     "command",
     [
         *("", "train", "evaluate", "export", "inspect", "calibrate", "watch", "serve", "benchmark", "info"),
-        *("defects", "reproduce", "demo"),
+        *("defects", "reproduce", "demo", "capture"),
     ],
 )
 def test_help_loads_no_numpy_and_no_tensorflow(command):

@@ -214,12 +214,27 @@ def test_inspect_gives_a_verdict_an_image_and_skips_what_it_cannot_read(artefact
     assert len(records) == 21
     judged = [record for record in records if "score" in record]
     assert all(
-        set(record) == {"path", "score", "normalised_score", "threshold", "is_anomaly", "latency_ms"}
+        set(record) == {"path", "score", "normalised_score", "threshold", "is_anomaly", "latency_ms", "heatmap"}
         for record in judged
     )
     assert [set(record) for record in records if record not in judged] == [{"path", "error"}]
     assert "1 unreadable" in result.stderr
-    assert len(list((tmp_path / "maps").glob("*_heatmap.jpg"))) == 20
+    assert {record["heatmap"] for record in judged} == set(map(str, (tmp_path / "maps").glob("*_heatmap.jpg")))
+    assert len({record["heatmap"] for record in judged}) == 20
+
+
+def test_each_record_names_its_own_heatmap_where_images_have_the_same_name(artefact, mvtec_folder, tmp_path):
+    name = next((mvtec_folder / "test/bar").iterdir()).name
+    images = [tmp_path / size / name for size in ("small", "large")]
+    for path, size in zip(images, (20, 60), strict=True):
+        path.parent.mkdir()
+        Image.open(mvtec_folder / "test/bar" / name).resize((size, size)).save(path)
+    result = invoke("inspect", artefact, *images, "--format", "json", "--heatmaps", tmp_path / "maps")
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["path"] for record in records] == list(map(str, images))
+    assert [Image.open(record["heatmap"]).width for record in records] == [20, 60]
+    plain = invoke("inspect", artefact, *images, "--format", "json")
+    assert all("heatmap" not in json.loads(line) for line in plain.stdout.splitlines())
 
 
 def test_inspect_exit_codes_tell_anomalies_and_bad_input_apart(artefact, mvtec_folder, tmp_path):
@@ -288,16 +303,31 @@ def test_calibrate_with_some_defects_chooses_the_best_trade(artefact, mvtec_fold
     assert "best trade" in invoke("info", copy).stdout
     assert invoke("calibrate", copy, good, "--defects", mixed, "--miss-cost", "5").exit_code == 0
     assert (
-        "for 5.00% false alarms with 95% confidence"
+        "5.00% false alarms with 95% confidence"
         in invoke("calibrate", copy, good, "--false-alarm-rate", "0.05", "--confidence", "0.95").stdout
     )
     empty = tmp_path / "empty"
     empty.mkdir()
     assert_one_line_error(invoke("calibrate", copy, good, "--defects", empty), "empty")
     assert_one_line_error(invoke("calibrate", copy, good, "--miss-cost", "2"), "no defective images")
-    assert_one_line_error(invoke("calibrate", copy, mvtec_folder / "test", "--defects", bars), "keep the two apart")
+    assert_one_line_error(invoke("calibrate", copy, bars, "--defects", bars), "keep the two apart")
     both = ("--defects", bars, "--miss-cost", "2", "--false-alarm-rate", "0.1")
     assert_one_line_error(invoke("calibrate", copy, good, *both), "two ways")
+
+
+def test_calibrate_refuses_folders_of_another_kind_and_says_copies(artefact, mvtec_folder, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(artefact.read_bytes())
+    good = mvtec_folder / "test/good"
+    assert_one_line_error(invoke("calibrate", copy, mvtec_folder), "ground_truth", "test/good")
+    assert_one_line_error(invoke("calibrate", copy, good, "--defects", mvtec_folder / "test"), "folder of good parts")
+    assert copy.read_bytes() == artefact.read_bytes()
+    doubled = tmp_path / "doubled"
+    for folder in ("monday", "tuesday"):
+        shutil.copytree(good, doubled / folder)
+    result = invoke("calibrate", copy, doubled)
+    assert result.exit_code == 0, result.output
+    assert "10 of 20 good images are exact copies of others" in result.stderr
 
 
 def test_info_shows_an_integer_graph_and_the_metadata(artefact):
@@ -306,7 +336,9 @@ def test_info_shows_an_integer_graph_and_the_metadata(artefact):
     assert {operation["name"] for operation in shown["operations"]} >= {"CONV_2D", "LEAKY_RELU"}
     assert shown["inputs"][0]["shape"] == [1, 32, 32, 1]
     assert shown["metadata"]["quantization"] == "qat"
+    assert shown["file_bytes"] == artefact.stat().st_size > shown["size_bytes"]
     text = invoke("info", artefact).stdout
+    assert f"file {artefact.stat().st_size / 1e6:.2f} MB, network" in text
     assert "CONV_2D" in text
     assert "threshold" in text
 
@@ -364,7 +396,8 @@ def test_empty_missing_and_imageless_folders_are_one_line(command, artefact, tmp
 
 @pytest.mark.parametrize("command", ["inspect", "calibrate", "info", "benchmark", "evaluate"])
 def test_a_damaged_or_foreign_model_file_is_one_line(command, artefact, mvtec_folder, tmp_path):
-    rest = {"inspect": [mvtec_folder], "calibrate": [mvtec_folder], "evaluate": [mvtec_folder]}.get(command, [])
+    calibrated_with = mvtec_folder / "test/good"
+    rest = {"inspect": [mvtec_folder], "calibrate": [calibrated_with], "evaluate": [mvtec_folder]}.get(command, [])
     content = artefact.read_bytes()
     changed = bytearray(content)
     changed[len(content) // 3] ^= 0xFF

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from edge_runtime.errors import DeviceError, TfganomalyError
+from edge_runtime.printable_text import printable
 
 BAD_INPUT_EXIT_CODE = 2
 Command = Callable[..., None]
@@ -71,20 +72,22 @@ class SeveralValues(click.Command):
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error without line breaks; an error of the operating system is put into words first."""
+    """The text of an error, printable and without line breaks; one of the operating system is put into words first."""
     if isinstance(error, OSError) and error.filename:
         from edge_runtime.atomic_files import output_error
 
         error = output_error(error.filename, error)
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def echo(text: str) -> None:
     """Prints results to standard output.
 
-    A file name can hold what the terminal's encoding does not have, and one that is not UTF-8 holds what no encoding
-    has: such characters are printed as backslash and number instead of ending the command.
+    A file name can hold what steers a terminal; what the terminal's encoding does not have; and, when it is not UTF-8,
+    what no encoding has. Such characters are printed as backslash and number. Line breaks stay: a line with a name in
+    it is made `printable` before it is joined with others.
     """
+    text = "\n".join(map(printable, text.split("\n")))
     stream = sys.stdout
     if stream is not None and stream.errors == "strict":
         text = text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)

@@ -92,6 +92,7 @@ class Application:
         self._judge = judge
         self._access = access
         self._max_upload_bytes = max_upload_bytes
+        self._start_id = secrets.token_hex(8)  # frame numbers of another process mean other frames
         self._started_seconds = monotonic()
         self._judged_uploads = 0
         self._refused_uploads = 0
@@ -160,7 +161,8 @@ class Application:
             raise RequestRefused(400, f"after is '{after}'; a frame number was expected.")
         calibration = self._session.model.current.detector.calibration
         good = {"score_min": calibration.score_min, "score_max": calibration.score_max}
-        return json_response(200, {**self._status(), "good_scores": good, **self._live.state(int(after))})
+        state = self._live.state(int(after))
+        return json_response(200, {**self._status(), "start_id": self._start_id, "good_scores": good, **state})
 
     def _inspect(self, request: Request) -> Response:
         content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
@@ -213,6 +215,7 @@ class Application:
         session, loop, done = self._session, self._session.loop, self._session.loop.statistics
         return {
             "status": session.board.overall(),
+            "can_judge": session.board.can_judge(),
             "components": [component.to_dict() for component in session.board.components()],
             "alarm": loop.alarm,
             "scene_changed": loop.scene_changed,
@@ -226,6 +229,8 @@ class Application:
             "unreadable": done.unreadable,
             "dropped": done.dropped,
             "failed": done.failed,
+            "uploads_judged": self._judged_uploads,
+            "uploads_refused": self._refused_uploads,
             "median_ms": _rounded(done.latency_ms(0.5)),
             "p95_ms": _rounded(done.latency_ms(0.95)),
             "uptime_seconds": round(monotonic() - self._started_seconds, 1),

@@ -63,13 +63,14 @@ class Metrics:
         yield gauge("threshold", "Raw score above which a frame is anomalous.", loop.threshold)
         if done.last_score is not None:
             yield gauge("last_score", "Raw score of the latest frame.", done.last_score)
+        # The label "quantile" is for summaries, which have a sum and a count of all frames; these are the latest ones.
         latency = families.GaugeMetricFamily(
-            "tfganomaly_latency_seconds", "From picture to verdict, of the latest frames.", labels=["quantile"]
+            "tfganomaly_latency_seconds", "From picture to verdict, of the latest frames.", labels=["percentile"]
         )
-        for share in (0.5, 0.95, 0.99):
-            value_ms = done.latency_ms(share)
+        for percentile in (50, 95, 99):
+            value_ms = done.latency_ms(percentile / 100)
             if value_ms is not None:
-                latency.add_metric([str(share)], value_ms / 1000)
+                latency.add_metric([str(percentile)], value_ms / 1000)
         yield latency
         health = families.GaugeMetricFamily("tfganomaly_health", "0 ok, 1 degraded, 2 failed.", labels=["component"])
         for component in session.board.components():

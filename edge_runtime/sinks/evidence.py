@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import threading
@@ -14,9 +13,10 @@ from time import monotonic
 
 from edge_runtime.atomic_files import atomic_path, output_error
 from edge_runtime.errors import OutputError, SinkError, TfganomalyError
+from edge_runtime.json_bytes import json_bytes
 from edge_runtime.sinks.evidence_folder import EvidenceFolder
 from edge_runtime.sinks.sink import Evidence, SinkCounts
-from edge_runtime.watching.events import AlarmChanged, ComponentHealth, Event, Judgement
+from edge_runtime.watching.events import AlarmChanged, ComponentHealth, Event, Judgement, compact_milliseconds
 
 LOGGER = logging.getLogger("tfganomaly.watch")
 _MAX_WAITING = 8  # beside those around an alarm; each holds a frame
@@ -175,11 +175,10 @@ class EvidenceSink:
 
     def _save(self, judgement: Judgement, evidence: Evidence) -> None:
         self._folder.prepare()
-        time = judgement.time.strftime("%Y%m%dT%H%M%S.") + f"{judgement.time.microsecond // 1000:03d}Z"
-        stem = f"{time}_{judgement.sequence:06d}_{judgement.verdict}"
-        document = json.dumps(judgement.to_dict(), ensure_ascii=False, indent=1) + "\n"
+        stem = f"{compact_milliseconds(judgement.time)}_{judgement.sequence:06d}_{judgement.verdict}"
+        document = json_bytes(judgement.to_dict(), indent=1) + b"\n"
         self._write(f"{stem}.jpg", lambda path: evidence.frame.save(path, quality=_JPEG_QUALITY))
-        self._write(f"{stem}.json", lambda path: path.write_text(document, encoding="utf-8", errors="replace"))
+        self._write(f"{stem}.json", lambda path: path.write_bytes(document))
         self._write(f"{stem}_heatmap.jpg", lambda path: evidence.heatmap.save(path, quality=_JPEG_QUALITY))
 
     def _write(self, name: str, save: Callable[[Path], object]) -> None:

@@ -8,10 +8,10 @@ of Home Assistant understands.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Any
 
+from edge_runtime.json_bytes import json_bytes
 from edge_runtime.version import __version__
 
 ONLINE, OFFLINE = "online", "offline"
@@ -55,7 +55,7 @@ def discovery_messages(discovery_prefix: str, topic_prefix: str, device_name: st
     for component, object_id, entity in _entities(topic_prefix):
         payload = {**entity, "unique_id": f"{identity}_{object_id}", **shared}
         topic = f"{discovery_prefix}/{component}/{identity}/{object_id}/config"
-        messages[topic] = json.dumps(payload, ensure_ascii=False).encode("utf-8", errors="replace")
+        messages[topic] = json_bytes(payload, not_utf8="replace")  # as the retained topics
     return messages
 
 

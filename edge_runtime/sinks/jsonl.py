@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from contextlib import suppress
@@ -12,6 +11,7 @@ from time import monotonic
 
 from edge_runtime.atomic_files import output_error
 from edge_runtime.errors import SinkError
+from edge_runtime.json_bytes import json_bytes
 from edge_runtime.sinks.outage_queue import OutageQueue, priority_of
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.watching.events import ComponentHealth, Event
@@ -59,8 +59,7 @@ class JsonLinesSink:
 
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Write one line; see `Sink.deliver`. It reaches the system's cache, from where a killed process loses none."""
-        line = json.dumps(event.to_dict(), ensure_ascii=False, separators=(",", ":")) + "\n"
-        self._queue.put(line.encode("utf-8", errors="replace"), priority_of(event))
+        self._queue.put(json_bytes(event.to_dict()) + b"\n", priority_of(event))
         self._write_waiting(monotonic())
 
     def health(self) -> ComponentHealth:

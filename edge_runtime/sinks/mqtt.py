@@ -13,7 +13,6 @@ Topics below the prefix, all with QoS 1:
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import threading
@@ -23,6 +22,7 @@ from time import monotonic, sleep
 
 from edge_runtime.errors import SinkError, TfganomalyError
 from edge_runtime.extras import needs_extra
+from edge_runtime.json_bytes import json_bytes
 from edge_runtime.sinks.home_assistant import OFFLINE, ONLINE, discovery_messages
 from edge_runtime.sinks.mqtt_connection import BrokerAddress, MqttConnection
 from edge_runtime.sinks.outage_queue import OutageQueue, QueuedMessage, priority_of
@@ -122,8 +122,8 @@ class MqttSink:
             not isinstance(event, Judgement) or (self._judgements == "anomalous" and event.shows_defect)
         )
         if is_wanted:
-            payload = json.dumps(event.to_dict(), ensure_ascii=False).encode("utf-8", errors="replace")
-            self._queue.put(payload, priority_of(event), f"{self._prefix}/event/{event.kind}")
+            topic = f"{self._prefix}/event/{event.kind}"
+            self._queue.put(json_bytes(event.to_dict()), priority_of(event), topic)
         with self._changed:
             self._retained.update(event, monotonic())
             self._has_news = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from edge_runtime.json_bytes import json_bytes
 from edge_runtime.watching.events import (
     AlarmChanged,
     Event,
@@ -91,11 +91,8 @@ class RetainedTopics:
         if "state" in due:
             self._state_due_at = now_seconds + _STATE_EVERY_SECONDS
         contents = {"state": self._state, "alarm": self._alarm, "health": self._health()}
-        return {
-            # A file's name may hold bytes that are no UTF-8.
-            topic: json.dumps(contents[topic], ensure_ascii=False).encode("utf-8", errors="replace")
-            for topic in sorted(due)
-        }
+        # Home Assistant reads them with a parser that refuses a text with a lone surrogate in it.
+        return {topic: json_bytes(contents[topic], not_utf8="replace") for topic in sorted(due)}
 
     def seconds_until_due(self, now_seconds: float) -> float | None:
         """How long until `take_due` has something to return; None when nothing changed."""

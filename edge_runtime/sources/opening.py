@@ -45,8 +45,12 @@ def open_source(specification: str, options: SourceOptions | None = None) -> Sou
         options: How to read it.
 
     Raises:
-        SourceError: It is none of these, or not of a kind that the options fit.
+        SourceError: It is empty, none of these, or not of a kind that the options fit.
     """
+    if not specification.strip():  # as a path it would be the working directory
+        raise SourceError(
+            "SOURCE is empty. Give a folder ('.' is the current one), a video, camera:0, picamera:0 or a stream's URL."
+        )
     options = options or SourceOptions()
     path = Path(specification)
     scheme = specification.partition("://")[0].lower() if "://" in specification else ""

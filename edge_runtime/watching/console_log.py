@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from edge_runtime.printable_text import printable
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.watching.events import (
     AlarmChanged,
@@ -63,6 +64,11 @@ class ConsoleLog:
 
 def log_line(event: Event) -> tuple[int, str] | None:
     """Return level and text of the line for an event, None for those that are not logged."""
+    line = _level_and_text(event)
+    return None if line is None else (line[0], printable(line[1]))
+
+
+def _level_and_text(event: Event) -> tuple[int, str] | None:
     if isinstance(event, WatchStarted):
         return logging.INFO, (
             f"watching {event.source} with {event.model} ({event.model_sha256}), threshold {event.threshold:.6g}"

@@ -26,6 +26,11 @@ def iso_milliseconds(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def compact_milliseconds(time: datetime) -> str:
+    """Return an aware UTC time as a file's name carries it, such as "20260731T120000.123Z"."""
+    return iso_milliseconds(time).replace("-", "").replace(":", "")
+
+
 @dataclass(frozen=True)
 class Event:
     """What all events have.

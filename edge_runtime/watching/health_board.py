@@ -8,6 +8,9 @@ from edge_runtime.watching.event_hub import EventHub
 from edge_runtime.watching.events import ComponentHealth, HealthChanged, HealthState, utc_now
 
 _SEVERITY: dict[HealthState, int] = {"ok": 0, "degraded": 1, "failed": 2}
+# On the way from a frame to its verdict, the most telling first. Who reports them names them; importing the names from
+# there would be a circle.
+_JUDGING_COMPONENTS = ("source", "inference", "model", "view", "frames", "loop")
 
 
 class HealthBoard:
@@ -33,12 +36,26 @@ class HealthBoard:
             self._hub.publish(HealthChanged(utc_now(), health))
 
     def components(self) -> list[ComponentHealth]:
-        """Return all components, the worst first."""
+        """Return all components: the worst first, and of equal ones those that judging needs before the sinks."""
         with self._lock:
             components = list(self._components.values())
-        return sorted(components, key=lambda health: (-_SEVERITY[health.state], health.component))
+        return sorted(
+            components, key=lambda health: (-_SEVERITY[health.state], _rank(health.component), health.component)
+        )
 
     def overall(self) -> HealthState:
         """Return the worst state of all."""
         components = self.components()
         return components[0].state if components else "ok"
+
+    def can_judge(self) -> bool:
+        """Return whether defects in front of the camera would be found: no part that judging needs has failed."""
+        return not any(
+            health.state == "failed" and health.component in _JUDGING_COMPONENTS for health in self.components()
+        )
+
+
+def _rank(component: str) -> int:
+    if component in _JUDGING_COMPONENTS:
+        return _JUDGING_COMPONENTS.index(component)
+    return len(_JUDGING_COMPONENTS)

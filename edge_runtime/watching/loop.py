@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from time import monotonic
 
-from edge_runtime.errors import CalibrationError
+from edge_runtime.calibration import check_threshold
 from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.pacing import Pacing
 from edge_runtime.sources.source import Source
@@ -131,9 +130,8 @@ class WatchLoop:
 
     def set_threshold(self, threshold: float, origin: str) -> None:
         """Use another threshold from the next frame on; see `sinks.sink.Controls`."""
-        if not math.isfinite(threshold):
-            raise CalibrationError(f"The threshold is {threshold}; a finite raw score was expected.")
-        self._wish(lambda: self._judge.change_threshold(threshold, origin))
+        checked = check_threshold(threshold)
+        self._wish(lambda: self._judge.change_threshold(checked, origin))
 
     def clear_alarm(self, origin: str) -> None:
         """Clear a raised alarm by hand; see `sinks.sink.Controls`."""

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_runtime.option_declaration import check_options, option
+from edge_runtime.option_declaration import option
+from edge_runtime.sources.options import FrameOptions
 
 
 @dataclass(frozen=True)
-class WatchOptions:
+class WatchOptions(FrameOptions):
     """What decides which frames are judged, when there is an alarm, and what is watched over."""
 
-    every: str | None = option(
-        None,
-        "Judge at most one frame in so much time (2s, 500ms, 1min), or one of so many frames (10).  [default: all]",
-        value_type=str,
-    )
-    roi: str | None = option(
-        None, "Region of interest X,Y,WIDTH,HEIGHT in pixels of the frame.  [default: the whole frame]", value_type=str
-    )
-    rotate: str = option(
-        "0", "Turn the frame so many degrees clockwise, after --roi.", choices=("0", "90", "180", "270")
-    )
     once: bool = option(False, "End when all images of a folder were judged, instead of waiting for more.")
     existing: bool = option(True, "Judge the images that are in a folder at the start too.")
     state: str | None = option(
@@ -64,6 +54,3 @@ class WatchOptions:
     summary_seconds: float = option(
         60.0, "Time between two summary lines in the log; 0: none.", minimum=0, maximum=7 * 24 * 3600
     )
-
-    def __post_init__(self) -> None:
-        check_options(self)

@@ -13,7 +13,6 @@ from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.opening import SourceOptions, open_source
 from edge_runtime.sources.pacing import parse_pacing
 from edge_runtime.sources.source import Source
-from edge_runtime.sources.view import View, parse_region
 from edge_runtime.watching.console_log import ConsoleLog
 from edge_runtime.watching.decision import AlarmDecider, AlarmRule
 from edge_runtime.watching.event_hub import EventHub
@@ -71,7 +70,7 @@ class WatchSession:
             clear_ratio=options.clear_ratio,
             cooldown_seconds=options.cooldown_seconds,
         )
-        view = View(None if options.roi is None else parse_region(options.roi), int(options.rotate))
+        view = options.view()
         pacing = parse_pacing(options.every)
         if isinstance(source, str):
             source_options = SourceOptions(options.once, options.existing, options.settle_seconds, options.state)

@@ -298,4 +298,4 @@ def test_info_names_an_output_that_is_not_there(path: Path, outputs: dict[str, i
     with_stored(path, lambda stored: {**stored, "outputs": {**stored["outputs"], **outputs}})  # type: ignore[dict-item]
     artefact = read_artefact(path)
     with pytest.raises(ArtefactError, match="but the model has 3 outputs"):
-        info_text(artefact.metadata, inspect_flatbuffer(artefact.flatbuffer))
+        info_text(artefact.metadata, inspect_flatbuffer(artefact.flatbuffer), path.stat().st_size)

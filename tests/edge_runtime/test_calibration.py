@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.calibrating import MapRange, calibrate, calibrate_with_defects, count_defects, measure_map_range
-from edge_runtime.calibration import Calibration, DefectCounts
+from edge_runtime.calibrating import (
+    MapRange,
+    calibrate,
+    calibrate_with_defects,
+    count_defects,
+    map_range_of_extents,
+    measure_map_range,
+)
+from edge_runtime.calibration import Calibration, DefectCounts, check_threshold
 from edge_runtime.errors import CalibrationError, MetadataError
 from tests.edge_runtime.tiny_model import tiny_calibration
 
@@ -85,6 +92,12 @@ def test_the_map_range_is_that_of_usual_good_images() -> None:
         measure_map_range([])
     with pytest.raises(CalibrationError, match="missing or not finite"):
         measure_map_range([np.array([[math.nan]])])
+
+
+def test_the_range_goes_by_the_usual_image_and_its_threshold_never_lies_inside() -> None:
+    extents = [(0.0, 0.3), (0.1, 0.5), (0.2, 0.9)]
+    assert map_range_of_extents(extents, 0.25) == (0.1, 0.5, 0.9)
+    assert map_range_of_extents(extents, 0.75) == (0.1, 0.5, 0.5)  # the conformal quantile is 0.3
 
 
 def test_normalised_scores_have_the_described_values() -> None:
@@ -165,6 +178,8 @@ def test_a_confidence_asks_for_a_higher_threshold() -> None:
     )
     assert calibrate(scores[:298], MAPS, 0.01, 0.95).note.startswith("298 good images are too few")
     assert calibrate(scores[:299], MAPS, 0.01, 0.95).note == ""
+    assert "takes 299 good images" in calibrate(scores[:298], MAPS, 0.01).promise
+    assert "`calibrate --confidence 0.95` makes sure of 1%" in calibrate(scores[:299], MAPS, 0.01).promise
 
 
 def test_defects_and_good_images_decide_the_threshold_together() -> None:
@@ -182,6 +197,7 @@ def test_defects_and_good_images_decide_the_threshold_together() -> None:
     assert calibration.balanced_accuracy == pytest.approx((2 / 3 + 4 / 5) / 2)
     counted = count_defects(calibrate(good, MAPS, 0.1), defective)
     assert (counted.threshold, counted.defects) == (6.0, DefectCounts(3, 1, None))
+    assert count_defects(counted, np.array([6.0, 6.5])).defects == DefectCounts(2, 1, None)  # not above is not found
     for scores, words in (([], "No defective image"), ([math.nan], "1 of 1 scores are not finite")):
         with pytest.raises(CalibrationError, match=words):
             calibrate_with_defects(good, np.array(scores), MAPS)
@@ -207,3 +223,10 @@ def test_a_calibration_of_an_older_release_is_read() -> None:
 def test_a_single_score_is_normalised_as_one_among_many(score: float, low: float, spread: float) -> None:
     calibration = calibrate(np.array([low, low + spread]), MapRange(0, 1, 1))
     assert calibration.normalise(score) == calibration.normalise(np.array([score]))[0]
+
+
+def test_a_threshold_is_a_finite_number() -> None:
+    assert check_threshold(-2) == -2.0
+    for threshold in (math.nan, math.inf, -math.inf):
+        with pytest.raises(CalibrationError, match="finite raw score"):
+            check_threshold(threshold)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,6 +47,14 @@ def test_a_title_and_letters_of_other_scripts_do_no_harm() -> None:
     plain = contact_sheet([SheetTile(Image.new("P", (1, 1)), "部品 №7")], tile_px=64)
     titled = contact_sheet([SheetTile(Image.new("P", (1, 1)), "部品 №7")], tile_px=64, title="Größte Abweichung")
     assert titled.height > plain.height
+
+
+def test_a_caption_with_line_breaks_stays_on_its_line() -> None:
+    part = Image.new("L", (9, 9))
+    tiles = [SheetTile(part, "two\nlines" + "\n" * 20), SheetTile(part, os.fsdecode(b"gr\xf6\xdfe.png"))]
+    sheet = contact_sheet(tiles, tile_px=100)
+    assert sheet.height == contact_sheet([SheetTile(part, "one")], tile_px=100).height
+    assert (np.asarray(sheet.convert("L"))[-14:] > 200).all()
 
 
 def test_a_sheet_of_nothing_is_refused() -> None:

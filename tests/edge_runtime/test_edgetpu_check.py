@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli import main
-from edge_runtime.edgetpu_check import CPU, EDGE_TPU, ON_CHIP_BYTES, EdgeTpuCheck, check_for_edgetpu
+from edge_runtime.edgetpu_check import (
+    CPU,
+    EDGE_TPU,
+    ON_CHIP_BYTES,
+    SAFE_ON_CHIP_BYTES,
+    EdgeTpuCheck,
+    bytes_text,
+    check_for_edgetpu,
+)
 from edge_runtime.edgetpu_rules import SUPPORTED_OPERATIONS
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import inspect_flatbuffer
@@ -256,14 +264,32 @@ def test_control_flow_does_not_map() -> None:
     assert check(graph.to_bytes([first], [end], graphs=2)).num_mapped == 0
 
 
-def test_parameters_beyond_the_chip_are_said() -> None:
+@pytest.mark.parametrize(
+    ("num_bytes", "fits", "conclusion"),
+    [
+        (SAFE_ON_CHIP_BYTES, True, "1 of 1 operations run on the Edge TPU."),
+        (7_300_000, None, "7.3 MB of parameters are close to what the chip's 8 MiB hold"),
+        (ON_CHIP_BYTES, None, "the compiler decides whether they fit"),
+        (ON_CHIP_BYTES + 1, False, "8.4 MB of parameters do not fit into the chip's 8 MiB"),
+    ],
+)
+def test_parameters_that_are_near_and_beyond_the_chip_s_memory_are_said(
+    num_bytes: int, fits: bool | None, conclusion: str
+) -> None:
     graph = GraphBuilder()
     first, end = graph.tensor(1, 8, 8, 4), graph.tensor(1, 8, 8, 4)
-    kernel = graph.tensor(1, ON_CHIP_BYTES + 1, values=np.zeros(ON_CHIP_BYTES + 1, np.int8))
+    kernel = graph.tensor(1, num_bytes, values=np.zeros(num_bytes, np.int8))
     graph.operation("CONV_2D", [first, kernel], [end], version=3)
     found = check(graph.to_bytes([first], [end]))
-    assert not found.fits_on_chip
-    assert "8.0 MB of parameters do not fit into the chip's 8 MB" in found.conclusions()[-1]
+    assert found.summary()["fits_on_chip"] is fits
+    assert conclusion in found.conclusions()[-1]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"), [(64, "64 bytes"), (42_752, "43 kB"), (999_499, "999 kB"), (999_600, "1.0 MB")]
+)
+def test_few_bytes_are_not_rounded_to_nothing(num_bytes: int, text: str) -> None:
+    assert bytes_text(num_bytes) == text
 
 
 def test_a_compiled_file_is_recognised() -> None:

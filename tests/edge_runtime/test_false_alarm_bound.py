@@ -38,7 +38,7 @@ def test_known_values_of_the_bound() -> None:
 
 
 def test_the_bound_is_the_quantile_of_a_beta_distribution() -> None:
-    special = pytest.importorskip("scipy.special")
+    special = pytest.importorskip("scipy.special", reason="the train extra is not installed")
     for count, above in ((50, 0), (99, 1), (1000, 9)):
         expected = special.betaincinv(above + 1, count - above, 0.95)
         assert highest_false_alarm_rate(count, above) == pytest.approx(expected, rel=1e-9)

@@ -74,7 +74,8 @@ def test_a_jpeg_under_the_name_of_a_png_is_read(tmp_path: Path) -> None:
 
 
 def test_webp_is_read_where_pillow_can(tmp_path: Path) -> None:
-    features = pytest.importorskip("PIL.features")
+    from PIL import features
+
     if not features.check("webp"):
         pytest.skip("this Pillow has no WebP")
     path = tmp_path / "a.webp"
@@ -108,6 +109,29 @@ def test_every_orientation_is_applied_once(image_format: str, orientation: int) 
     image = read_image(content)
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
     np.testing.assert_array_equal(np.asarray(read_image(image)), np.asarray(expected))
+
+
+TURNS = {
+    1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
+    5: np.transpose, 6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).T, 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_tiff_is_the_same_by_path_by_bytes_and_opened(
+    tmp_path: Path, dtype: type[np.generic], orientation: int
+) -> None:
+    random = np.random.default_rng(3)
+    values = random.integers(0, np.iinfo(dtype).max, (16, 24), dtype, endpoint=True)
+    path = tmp_path / "lying.tif"
+    Image.fromarray(values).save(path, tiffinfo={0x0112: orientation})
+    expected = np.asarray(read_image(TURNS[orientation](values)))
+    opened, loaded = Image.open(path), Image.open(io.BytesIO(path.read_bytes()))
+    loaded.load()
+    for source in (path, path.read_bytes(), opened, loaded):
+        np.testing.assert_array_equal(np.asarray(read_image(source)), expected)
+    assert opened.filename == str(path)  # the caller's image stays as it is
 
 
 def test_sixteen_bits_keep_their_full_range(tmp_path: Path) -> None:

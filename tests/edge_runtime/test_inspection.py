@@ -11,6 +11,7 @@ from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import BackendError, OutputError
 from edge_runtime.image_files import find_images
 from edge_runtime.inspection import HeatmapFolder, inspect_images
+from edge_runtime.text_output import inspection_line
 from tests.edge_runtime.conftest import FakeBackend
 
 
@@ -39,6 +40,19 @@ def test_records_have_the_names_that_other_tools_rely_on(artefact_path: Path, im
     assert json.loads(json.dumps(good_record, allow_nan=False)) == good_record
     assert list(bad_record) == ["path", "error"]
     assert "bad.png" in bad_record["error"]
+
+
+def test_a_name_forges_no_row(artefact_path: Path, image_folder: Path) -> None:
+    name = "new\ngood        0.1 \x1b[2J 部品.png"
+    (image_folder / "part1.png").rename(image_folder / name)
+    (image_folder / f"bad {name}").write_bytes(b"")
+    detector = AnomalyDetector(artefact_path)
+    rows = [inspection_line(result) for result in inspect_images(detector, [image_folder / name])]
+    rows += [inspection_line(result) for result in inspect_images(detector, [image_folder / f"bad {name}"])]
+    assert [row.split()[0] for row in rows] == [rows[0].split()[0], "unreadable"]
+    for row in rows:
+        assert "new\\ngood        0.1 \\x1b[2J 部品.png" in row
+        assert row.isprintable()
 
 
 def test_a_broken_model_ends_the_inspection(artefact_path: Path, image_folder: Path, fake_backend: FakeBackend) -> None:

@@ -83,6 +83,23 @@ def test_some_defects_give_the_best_trade_in_one_pass(artefact_path: Path, image
     assert by_rate.defects.num_found == sum(score > by_rate.threshold for score in defect_scores)
 
 
+def test_copies_among_the_good_images_are_said(artefact_path: Path, image_folder: Path) -> None:
+    good = find_images(image_folder)
+    assert calibrate_artefact(artefact_path, good, defective_images=[MARKED, MARKED]).copies_note == ""
+    result = calibrate_artefact(artefact_path, [*good, *good[:3], good[0]], CalibrationWish(0.25))
+    assert result.num_copies == 4
+    assert result.copies_note.startswith("4 of 16 good images are exact copies of others for the model: the threshold")
+    assert "rests on 12 only" in result.copies_note
+
+
+def test_the_weight_of_a_miss_is_said_in_shares(artefact_path: Path, image_folder: Path) -> None:
+    good = find_images(image_folder)
+    weighed = calibrate_artefact(artefact_path, good, CalibrationWish(miss_cost=5.0), defective_images=[MARKED])
+    assert "missing 1% of the defects weighs as much as 5% false alarms" in calibration_text(weighed, 12)
+    balanced = calibrate_artefact(artefact_path, good, defective_images=[MARKED])
+    assert "(balanced)" in calibration_text(balanced, 12)
+
+
 def test_wishes_that_contradict_each_other_are_refused(artefact_path: Path, image_folder: Path, tmp_path: Path) -> None:
     good = find_images(image_folder)
     before = artefact_path.read_bytes()

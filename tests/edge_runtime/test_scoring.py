@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import MetadataError
+from edge_runtime.image_figures import WINDOWS
 from edge_runtime.image_statistics import ImageStatistics
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import (
@@ -136,6 +137,8 @@ def test_top_pooling_is_the_mean_of_the_largest_hundredth_of_the_windows() -> No
     assert anomaly_scores(ScoreRule(pooling="top"), inputs, outputs).tolist() == [(1 + 4 + 9 + 16) / 4]
     few = ModelOutputs(latent[:, :3, :3], np.zeros((1, 3, 3, 2), np.float32))  # of nine windows one
     assert anomaly_scores(ScoreRule(pooling="top"), inputs, few).tolist() == [0.0]
+    rounded = ModelOutputs(latent[:, 3:19, :16], np.zeros((1, 16, 16, 2), np.float32))  # 2.56 of 256 windows: three
+    assert anomaly_scores(ScoreRule(pooling="top"), inputs, rounded) == pytest.approx([(4 + 9 + 0.25) / 3])
 
 
 def test_one_window_gives_a_plain_latent_map() -> None:
@@ -163,6 +166,12 @@ def test_an_image_that_is_reconstructed_to_the_bit_has_a_finite_score() -> None:
     inputs, outputs = random_batch(2)
     perfect = replace(outputs, reconstruction=inputs)
     assert np.isfinite(score_components(ScoreRule(), inputs, perfect)["relative_latent_l2"]).all()
+
+
+def test_an_easy_image_counts_by_its_difficulty_as_any_other() -> None:
+    inputs, latent = np.zeros((1, 8, 8, 1), np.float32), np.ones((1, 1, 1, 4), np.float32)
+    outputs = ModelOutputs(latent, 0 * latent, inputs + np.float32(1e-6))
+    assert score_components(ScoreRule(), inputs, outputs)["relative_latent_l2"] == pytest.approx([1000])
 
 
 def test_outputs_of_unequal_shape_are_refused() -> None:
@@ -244,6 +253,27 @@ def test_the_map_is_the_geometric_mean_of_latents_and_statistics() -> None:
     np.testing.assert_array_equal(known[0], anomaly_map)
     with pytest.raises(ValueError, match="textures"):
         anomaly_maps(rule, scale_pixels(image), outputs)
+
+
+def test_the_map_places_the_overlapping_windows_of_the_statistics_where_they_look() -> None:
+    good = np.random.default_rng(1).integers(100, 156, (30, 64, 64, 1), np.uint8)
+    rule = ScoreRule(map_source="latent", statistics=ImageStatistics.of_images(good, textures_of(good)))
+    latent = np.ones((1, 8, 8, 2), np.float32)
+    flat = np.ones((1, WINDOWS, WINDOWS))
+    peaked = flat.copy()
+    peaked[0, 2, 5] = 4.0
+    calm, marked = (
+        anomaly_maps(rule, scale_pixels(good[:1]), ModelOutputs(latent, 0 * latent), textures_of(good[:1]), windows)[0]
+        for windows in (flat, peaked)
+    )
+    raised = marked / calm
+    # Windows of 16 pixels, 8 apart.
+    rows, columns = np.nonzero(raised > 0.99 * raised.max())
+    assert (rows + 0.5).mean() == pytest.approx(2 * 8 + 8)
+    assert (columns + 0.5).mean() == pytest.approx(5 * 8 + 8)
+    changed = np.argwhere(raised > 1.001)
+    assert changed.min(axis=0).tolist() == [2 * 8, 5 * 8]
+    assert changed.max(axis=0).tolist() == [2 * 8 + 15, 5 * 8 + 15]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ Input size: 64.00KiB
 Output model: ./model_edgetpu.tflite
 Output size: 90.00KiB
 On-chip memory used for caching model parameters: 1.50MiB
-On-chip memory remaining for caching model parameters: 5.57MiB
+On-chip memory remaining for caching model parameters: {remaining}
 Off-chip memory used for streaming uncached model parameters: {off_chip}
 Number of Edge TPU subgraphs: 1
 Total number of operations: 19
@@ -31,16 +31,25 @@ Compilation child process completed within timeout period.
 Compilation succeeded!
 """
 ALL_MAPPED = LOG.format(
+    remaining="5.57MiB",
     off_chip="0.00B",
     cpu="",
     rows="PRELU                          6          Mapped to Edge TPU\n"
     "TANH                           1          Mapped to Edge TPU\n",
 )
-SOME_MAPPED = LOG.format(
+SOME_MAPPED = LOG.format(  # and it streams a little although there is room, as the real one does now and then
+    remaining="1.16MiB",
     off_chip="41.75KiB",
     cpu="Number of operations that will run on Edge TPU: 15\nNumber of operations that will run on CPU: 4\n",
     rows="PRELU                          2          Mapped to Edge TPU\n"
     "PRELU                          4          More than one subgraph is not supported\n"
+    "TANH                           1          Mapped to Edge TPU\n",
+)
+FULL_CHIP = LOG.format(  # the two amounts of google-coral/edgetpu, issue 60
+    remaining="7.75KiB",
+    off_chip="1.22MiB",
+    cpu="",
+    rows="PRELU                          6          Mapped to Edge TPU\n"
     "TANH                           1          Mapped to Edge TPU\n",
 )
 REFUSAL = """Edge TPU Compiler version 16.0.384591198
@@ -54,6 +63,8 @@ Model could not be parsed
 
 _SCRIPT = '''#!{python}
 """Behaves as edgetpu_compiler -s -o FOLDER MODEL."""
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -91,6 +102,7 @@ BEHAVIOURS = {
     "writes nothing": "",
     "writes rubbish": "target.write_bytes(b'\\x00' * 100)",
     "copies": "target.write_bytes(source.read_bytes())",
+    "ends its caller": "os.kill(os.getppid(), signal.SIGTERM); signal.pause()",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from edge_runtime.flatbuffer import inspect_flatbuffer
 from export.edgetpu_compiler import compile_for_edgetpu, compiled_path, find_compiler, read_compiler_log
 from export.errors import ExportError
 from tests.edge_runtime.tiny_model import OUTPUTS, tiny_flatbuffer
-from tests.export.stub_compiler import ALL_MAPPED, REFUSAL, SOME_MAPPED, write_stub
+from tests.export.stub_compiler import ALL_MAPPED, FULL_CHIP, REFUSAL, SOME_MAPPED, write_stub
 
 MODEL = tiny_flatbuffer(8)
 
@@ -21,14 +24,21 @@ def test_the_log_of_a_model_that_maps_is_read() -> None:
     assert log.operations[0] == ("CONV_2D", 8, "Mapped to Edge TPU")
     assert (log.num_mapped, log.num_operations) == (19, 19)
     assert log.on_chip_bytes == 1_572_864
-    assert log.off_chip_bytes == 0
+    assert (log.off_chip_bytes, log.fits_on_chip) == (0, True)
 
 
 def test_the_log_of_a_model_that_is_cut_is_read() -> None:
     log = read_compiler_log(SOME_MAPPED)
     assert (log.num_mapped, log.num_operations) == (15, 19)
     assert ("PRELU", 4, "More than one subgraph is not supported") in log.operations
-    assert log.off_chip_bytes == 42_752
+    assert (log.remaining_bytes, log.off_chip_bytes) == (1_216_348, 42_752)
+
+
+def test_what_streams_although_there_is_room_is_told_from_what_does_not_fit() -> None:
+    assert read_compiler_log(SOME_MAPPED).fits_on_chip is True
+    assert read_compiler_log(FULL_CHIP).fits_on_chip is False
+    assert read_compiler_log(FULL_CHIP.replace("memory remaining", "memory lost")).fits_on_chip is False
+    assert read_compiler_log("").fits_on_chip is None
 
 
 @pytest.mark.parametrize(
@@ -42,14 +52,14 @@ def test_what_is_no_log_is_not_understood(text: str) -> None:
 
 def test_a_compiled_model_and_its_log_are_returned(tmp_path: Path) -> None:
     done = compile_for_edgetpu(MODEL, write_stub(tmp_path))
-    assert inspect_flatbuffer(done.flatbuffer).operation_counts == {"edgetpu-custom-op": 1}
+    assert inspect_flatbuffer(done.model.flatbuffer).operation_counts == {"edgetpu-custom-op": 1}
     assert done.log.num_mapped == 19
-    assert done.output_positions(OUTPUTS) == OUTPUTS
+    assert done.model.output_positions(OUTPUTS) == OUTPUTS
 
 
 def test_outputs_that_the_compiler_puts_in_another_order_are_found_again(tmp_path: Path) -> None:
     done = compile_for_edgetpu(MODEL, write_stub(tmp_path, "swaps outputs"))
-    assert done.output_positions(OUTPUTS) == {"latent": 2, "reconstructed_latent": 1, "reconstruction": 0}
+    assert done.model.output_positions(OUTPUTS) == {"latent": 2, "reconstructed_latent": 1, "reconstruction": 0}
 
 
 def test_a_good_model_with_a_strange_log_is_taken(tmp_path: Path) -> None:
@@ -69,9 +79,16 @@ def test_a_good_model_with_a_strange_log_is_taken(tmp_path: Path) -> None:
         ("writes nothing", "blah\nInternal compiler error. Aborting!", 1, "Internal compiler error. Aborting!"),
         ("writes nothing", "lorem\nipsum", 0, "wrote no model: ipsum"),
         ("writes nothing", "", 3, "exit code 3: it said nothing"),
-        ("writes rubbish", "lorem ipsum", 0, "wrote a file that is not a model"),
-        ("copies", SOME_MAPPED, 0, "put no operation on the Edge TPU"),
-        ("drops an output", ALL_MAPPED, 0, "changed the model's inputs or outputs"),
+        (
+            "writes nothing",
+            "\x1b[31mERROR: \x1b[0m no such file",
+            1,
+            r"exit code 1: \\x1b\[31mERROR: \\x1b\[0m no such",
+        ),
+        ("writes nothing", "\x00\x01\x02\x1bP\x03\x04\x9b\n\ufffd\ufffd\ufffdx", 1, "it said nothing that can be read"),
+        ("writes rubbish", "lorem ipsum", 0, r"cannot be used \(lorem ipsum\): what it wrote is not a TFLite model"),
+        ("copies", SOME_MAPPED, 0, "what it wrote has no operation for the Edge TPU"),
+        ("drops an output", ALL_MAPPED, 0, "other inputs or outputs than the model that was compiled"),
     ],
 )
 def test_a_compiler_that_fails_is_one_line(
@@ -82,7 +99,7 @@ def test_a_compiler_that_fails_is_one_line(
         compile_for_edgetpu(MODEL, program)
     assert str(program) in str(caught.value)
     assert "--edgetpu-compiler none" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_a_program_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
@@ -93,7 +110,35 @@ def test_a_program_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
         compile_for_edgetpu(MODEL, program)
 
 
-def test_a_compiler_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [(subprocess.TimeoutExpired("edgetpu_compiler", 900), ExportError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_a_compiler_that_hangs_behind_a_script_is_ended_with_it(
+    reason: BaseException, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, program = tmp_path / "pipe", tmp_path / "edgetpu_compiler"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    program.write_text(f"#!/bin/sh\nexec 3>'{pipe}'\nsleep 60 &\necho started >&3\nwait\n")
+    program.chmod(0o755)
+
+    def wait_in_vain(process: subprocess.Popen[bytes], *_: object, **__: object) -> None:
+        assert select.select([reader], [], [], 60)[0]
+        raise reason
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", wait_in_vain)
+    try:
+        with pytest.raises(error):
+            compile_for_edgetpu(MODEL, program)
+        assert os.read(reader, 100) == b"started\n"
+        assert select.select([reader], [], [], 20)[0], "a process of the compiler still holds the pipe"
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
+def test_a_compiler_that_takes_too_long_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from export import edgetpu_compiler
 
     program = tmp_path / "edgetpu_compiler"

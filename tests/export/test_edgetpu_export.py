@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from export import ExportError, ExportOptions, ExportResult, export_run
 from export.building import BuiltModel
 from export.edgetpu_target import target_edgetpu
 from tests.edge_runtime.tiny_model import tiny_flatbuffer
-from tests.export.stub_compiler import REFUSAL, SOME_MAPPED, write_stub
+from tests.export.stub_compiler import FULL_CHIP, REFUSAL, SOME_MAPPED, write_stub
 from tfganomaly.errors import OptionError
 
 LAX = {"max_auroc_drop": 1.0, "max_verdict_flips": 1.0}
@@ -29,10 +31,10 @@ QUICK = {"target": "edgetpu", "fine_tuning_steps": 2, "fine_tuning_batch_size": 
 
 @pytest.fixture(scope="module")
 def compiled(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """A quantization-aware export with a compiler that leaves operations to the CPU and parameters off the chip."""
+    """A quantization-aware export with a compiler that leaves operations to the CPU and streams a little."""
     folder = tmp_path_factory.mktemp("edge")
     program = write_stub(folder, log=SOME_MAPPED)
-    options = ExportOptions(edgetpu_compiler=str(program), allow_off_chip=True, **QUICK)
+    options = ExportOptions(edgetpu_compiler=str(program), **QUICK)
     return export_run(run, folder / "m.tflite", options)
 
 
@@ -82,7 +84,7 @@ def test_the_compiled_file_carries_the_metadata_that_the_compiler_dropped(compil
     assert summary["compiler"] == "16.0.384591198"
     assert summary["mapped_by_compiler"] == 15
     assert summary["off_chip_bytes"] == 42_752
-    assert summary["fits_on_chip"] is False
+    assert summary["fits_on_chip"] is True
 
 
 def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResult) -> None:
@@ -100,6 +102,10 @@ def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResul
     text = compiled.text()
     lines = [line for line in text.splitlines() if line.startswith("edge tpu: ")]
     assert lines[0].endswith("15 of 19 operations on the Edge TPU.")
+    assert lines[1] == (
+        "edge tpu: The compiler sends 43 kB of parameters anew for each image although 1.2 MB of the chip's memory "
+        "remain: its own choice."
+    )
     assert lines[-1].startswith("edge tpu: Static check: 19 of 19 operations run on the Edge TPU.")
     assert f"compiled for the Edge TPU: {compiled.compiled}" in text
 
@@ -136,7 +142,7 @@ def test_a_compiler_changes_nothing_in_the_file_that_it_compiles(
     ("behaviour", "log", "exit_code", "message"),
     [
         ("writes nothing", REFUSAL, 1, "Didn't find op for builtin opcode"),
-        ("writes rubbish", "lorem ipsum", 0, "not a model"),
+        ("writes rubbish", "lorem ipsum", 0, "not a TFLite model"),
     ],
 )
 def test_a_compiler_that_fails_is_one_line_and_leaves_the_earlier_files(
@@ -162,8 +168,7 @@ def test_past_the_bound_neither_file_is_written(run: Path, tmp_path: Path) -> No
     assert "too many verdicts flip" in _error_line(result)
     assert output.read_bytes() == b"an earlier artefact"
     assert not (tmp_path / "m_edgetpu.tflite").exists()
-    assert "Not exported" in (tmp_path / "m.parity.html").read_text("utf-8")
-    assert json.loads((tmp_path / "m.parity.json").read_text("utf-8"))["passed"] is False
+    assert json.loads((tmp_path / "m.refused.parity.json").read_text("utf-8"))["edgetpu"]["compiled"] is True
 
 
 def test_a_model_too_large_for_the_chip_is_exported_on_demand_only(
@@ -188,11 +193,40 @@ def test_parameters_that_the_compiler_leaves_off_the_chip_are_refused_unless_the
     """The static check says that this model fits; the compiler counts what it takes on the chip itself."""
     output = tmp_path / "m.tflite"
     output.write_bytes(b"an earlier artefact")
-    line = _error_line(_export(run, output, "--edgetpu-compiler", write_stub(tmp_path, log=SOME_MAPPED)))
-    assert "By the compiler's count 43 kB of parameters did not fit on the chip" in line
+    line = _error_line(_export(run, output, "--edgetpu-compiler", write_stub(tmp_path, log=FULL_CHIP)))
+    assert "By the compiler's count 1.3 MB of parameters did not fit on the chip" in line
     assert "--allow-off-chip" in line
     assert output.read_bytes() == b"an earlier artefact"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edgetpu_compiler", "m.tflite"]
+
+
+def test_a_model_that_is_close_to_the_chip_s_size_is_left_to_the_compiler(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edgetpu_check, "SAFE_ON_CHIP_BYTES", 1000)
+    options = ("--edgetpu-compiler", "none", "--max-auroc-drop", 1, "--max-verdict-flips", 1)
+    result = _export(run, tmp_path / "m.tflite", *options)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"edge tpu: .* close to what the chip's 8 MiB hold .*: the compiler decides", result.stdout)
+    assert read_artefact(tmp_path / "m.tflite").metadata.parity["edgetpu"]["fits_on_chip"] is None
+
+
+def test_sigterm_leaves_neither_files_nor_a_compiler_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, scratch = tmp_path / "out", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    (folder / "m.tflite").write_bytes(b"an earlier artefact")
+    former = signal.getsignal(signal.SIGTERM)
+    result = _export(run, folder / "m.tflite", "--edgetpu-compiler", write_stub(tmp_path, "ends its caller"))
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert result.stderr.splitlines()[-1] == "Error: The command was stopped by SIGTERM before it was done."
+    assert [path.name for path in folder.iterdir()] == ["m.tflite"]
+    assert (folder / "m.tflite").read_bytes() == b"an earlier artefact"
+    assert list(scratch.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == former
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,27 @@ def test_each_model_judges_with_its_own_threshold(images: ParityImages) -> None:
     assert _compare(images, gain=2.0, threshold=4 * 0.3).verdict_flips == 0
 
 
+@pytest.mark.parametrize(
+    ("history", "best_step", "said"),
+    [
+        (
+            ((0, 0.01), (200, 0.04), (400, 0.0025)),
+            400,
+            "step 400 of 400 is kept: scores 5.0% off the run's, 10.0% without",
+        ),
+        (((0, 0.01), (200, 0.04), (400, 0.0225)), 0, "none of 400 steps brought the scores nearer"),
+        (((0, 0.01),), 0, ""),
+        ((), 0, ""),
+    ],
+)
+def test_what_the_fine_tuning_has_done_is_said(images: ParityImages, history: Any, best_step: int, said: str) -> None:
+    report = _report(images, _compare(images, 1.0), fine_tuning=history, best_step=best_step)
+    assert said in report.fine_tuning_text
+    assert bool(report.fine_tuning_text) == bool(said)
+    kept = {"fine_tuning_steps": history[-1][0], "best_step": best_step} if history else {}
+    assert {name: value for name, value in report.summary().items() if "step" in name} == kept
+
+
 def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
     parity = _compare(dataclasses.replace(images, labels=np.zeros(10, int)), gain=1.0)
     assert parity.auroc is None
@@ -265,7 +286,19 @@ def test_the_report_is_strict_json_and_one_page(images: ParityImages, tmp_path: 
     assert "the image AUROC is low" in page
     assert "run &lt;b&gt;tiles&lt;/b&gt;" in page  # names are escaped
     assert page.count("<circle") == 10
+    assert "Network, bytes" in page
     assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+
+
+def test_the_guide_names_every_key_of_the_report(images: ParityImages) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text("utf-8")
+    report = _report(images, _compare(images, gain=1.1)).to_dict()
+    for title, keys in (
+        ("key of `MODEL.parity.json`", report),
+        ("key of an entry of `artefacts`", report["artefacts"][0]),
+    ):
+        table = guide.partition(f"| {title} |")[2].partition("\n\n")[0]
+        assert {key for key in keys if f"`{key}`" not in table} == set()
 
 
 def test_images_whose_verdict_flips_are_named(images: ParityImages) -> None:

@@ -154,18 +154,32 @@ def test_exports_in_any_order_give_the_same_bytes_and_leave_the_run_alone(
     assert _fingerprint(run) == before
 
 
-def test_past_the_bound_the_report_is_kept_and_the_earlier_artefact_stays(run: Path, tmp_path: Path) -> None:
-    output = tmp_path / "m.tflite"
-    output.write_bytes(b"an earlier artefact")
-    options = ExportOptions(quantization="float32")
+def test_past_the_bound_exit_code_2_keeps_both_reports_and_the_earlier_artefact(run: Path, tmp_path: Path) -> None:
     from export import gate  # the gate's own arithmetic is tested in test_parity.py
 
+    output = tmp_path / "m.tflite"
+    export_run(run, output, ExportOptions(quantization="float32", **QUICK))
+    earlier = _fingerprint(tmp_path)
+    arguments = ["export", str(run), "--output", str(output), "--quantization", "float32"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "gate_failures", lambda parity, labels, options: ("the image AUROC is 0.1",))
-        with pytest.raises(ParityError, match=r"was not written: the image AUROC is 0\.1") as caught:
-            export_run(run, output, options)
-    assert output.read_bytes() == b"an earlier artefact"
-    assert "the image AUROC is 0.1" in caught.value.report_path.read_text("utf-8")
+        result = CliRunner().invoke(main, arguments)
+        with pytest.raises(ParityError) as caught:
+            export_run(run, output, ExportOptions(quantization="float32"))
+    assert result.exit_code == 2
+    refused = tmp_path / "m.refused.parity.html"
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: '{output}' was not written: the image AUROC is 0.1. The report of what was refused is '{refused}'."
+    )
+    assert caught.value.report_path == refused
+    page = refused.read_text("utf-8")
+    assert "Not exported" in page
+    assert "the image AUROC is 0.1" in page
+    assert json.loads((tmp_path / "m.refused.parity.json").read_text("utf-8"))["passed"] is False
+    assert {name: value for name, value in _fingerprint(tmp_path).items() if "refused" not in name} == earlier
+
+    export_run(run, output, ExportOptions(quantization="float32", **QUICK))
+    assert set(_fingerprint(tmp_path)) == set(earlier)  # the refused report was of the try before
 
 
 def test_data_that_has_moved_is_found_where_the_user_says(run: Path, labelled_folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tfganomaly.terminal import echo, progress_bar
+from edge_runtime.errors import ImageError
+from tfganomaly.terminal import echo, one_line, progress_bar
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,13 @@ def test_a_name_that_the_output_s_encoding_does_not_have_is_printed_all_the_same
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors, newline="\n"))
     echo("größe_" + os.fsdecode(b"gro\xdf.png"))
     assert written.getvalue() == printed
+
+
+def test_no_name_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2J部品\r\u202e.png"
+    echo(f"first\n{name}")
+    assert capsys.readouterr().out == "first\n\\x1b[2J部品\\r\\u202e.png\n"
+    assert one_line(ImageError(f"'{name}' is\nno image.")) == "'\\x1b[2J部品 \\u202e.png' is no image."
 
 
 def test_progress_and_results_are_no_obstacle_where_the_streams_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ files lie.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import pickle
 import struct
@@ -64,6 +65,14 @@ class LabelledArrays:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+
+    def sha256(self) -> str:
+        """Return 64 hexadecimal digits, equal when the four arrays are, in whatever format they were published."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(f"{array.shape}{array.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
 
 def read_npz(path: Path) -> LabelledArrays:
@@ -253,10 +262,15 @@ def _read_batches(origin: str, open_batch: Callable[[str], IO[bytes]]) -> Labell
     for name in CIFAR_BATCHES:
         with open_batch(name) as stream:
             batch = _ArraysOnlyUnpickler(stream, encoding="bytes").load()
-        # (N, 3072): the red plane, then green, then blue, each row by row
-        planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
-        images.append(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)))
-        labels.append(np.asarray(batch[b"labels"], dtype=np.int64))
+        planes = np.asarray(batch[b"data"])
+        if planes.dtype != np.uint8 or planes.shape[1:] != (3072,):
+            raise DataError(
+                f"The images of '{name}' in '{origin}' are {planes.dtype} of shape {planes.shape}; expected uint8 of "
+                "shape (N, 3072)."
+            )
+        # The red plane, then green, then blue, each row by row.
+        images.append(np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)))
+        labels.append(np.asarray(batch[b"labels"]))
     return checked_arrays(origin, np.concatenate(images[:5]), np.concatenate(labels[:5]), images[5], labels[5])
 
 

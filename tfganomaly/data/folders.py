@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.errors import ImageError
-from edge_runtime.image_files import find_images, natural_order
+from edge_runtime.image_files import DATA_SET_PARTS, MASKS_PART, WORDS_FOR_GOOD, find_images, natural_order
 from tfganomaly.data.hold_out import hold_out_blocks, hold_out_runs
 from tfganomaly.data.items import GOOD, ImageItem, InspectionDataset
 from tfganomaly.data.masks import find_masks
@@ -31,8 +31,6 @@ from tfganomaly.errors import DataError
 
 LAYOUT = "train/good with good images, and optionally test/good, test/<defect> and ground_truth/<defect>"
 BLOCKS_FILE = "blocks.csv"
-PARTS = ("train", "test", "ground_truth")
-WORDS_FOR_GOOD = (GOOD, "ok", "okay", "normal")
 
 
 def open_folder(folder: Path, *, validation_fraction: float | None = None, seed: int = 0) -> InspectionDataset:
@@ -90,7 +88,7 @@ def refuse_output_among_images(source: str, output: Path, flag: str) -> None:
     if not folder.is_absolute():
         return
     place = output.resolve()
-    for taken in [folder / part for part in PARTS] if _is_layout(folder) else [folder]:
+    for taken in [folder / part for part in DATA_SET_PARTS] if _is_layout(folder) else [folder]:
         if place.is_relative_to(taken):
             raise DataError(
                 f"{flag} is '{output}', inside '{taken}', from which images are taken: the pictures written there "
@@ -99,7 +97,7 @@ def refuse_output_among_images(source: str, output: Path, flag: str) -> None:
 
 
 def _is_layout(folder: Path) -> bool:
-    return any((folder / part).is_dir() for part in PARTS)
+    return any((folder / part).is_dir() for part in DATA_SET_PARTS)
 
 
 def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], list[ImageItem]]:
@@ -125,7 +123,7 @@ def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], li
     ignored = [path for path in _images(folder) if path.parent == folder]
     if ignored:
         warnings.append(f"{len(ignored)} image(s) beside the folder 'train' are ignored, such as '{ignored[0].name}'.")
-    others = [path.name for path in _subfolders(folder) if path.name not in PARTS and _images(path)]
+    others = [path.name for path in _subfolders(folder) if path.name not in DATA_SET_PARTS and _images(path)]
     if others:
         warnings.append(f"The images in {_shortened(others)} beside the folder 'train' are ignored. Expected {LAYOUT}.")
     return good, _read_test(folder, warnings)
@@ -159,7 +157,7 @@ def _read_test(folder: Path, warnings: list[str]) -> list[ImageItem]:
         images = _images(defect_folder)
         if not images:
             warnings.append(f"test/{defect_folder.name} has no images and is left out.")
-        masks = find_masks(images, defect_folder, folder / "ground_truth" / defect_folder.name, warnings)
+        masks = find_masks(images, defect_folder, folder / MASKS_PART / defect_folder.name, warnings)
         test += [_item(folder, path, defect_folder.name, mask) for path, mask in zip(images, masks, strict=True)]
     if len(test) == num_good:
         warnings.append("The test part has no defective images: only the false alarm rate can be measured.")

@@ -104,11 +104,18 @@ def _check_copies(train: LoadedImages, validation: LoadedImages) -> list[str]:
             f"{len(digests) - num_copies} only."
         )
     seen = set(digests)
-    num_seen = sum(_digest(image) in seen for image in validation.pixels)
+    held_back = [_digest(image) for image in validation.pixels]
+    num_seen = sum(digest in seen for digest in held_back)
     if num_seen >= max(1, FEWEST_COPIES * len(validation.pixels)):
         found.append(
             f"{num_seen} of {len(validation.pixels)} held-back images are exact copies of training images, so the "
             "threshold is likely too low. Leave copies out."
+        )
+    num_again = len(held_back) - len(set(held_back))
+    if num_again >= max(1, FEWEST_COPIES * len(held_back)):
+        found.append(
+            f"{num_again} of {len(held_back)} held-back images are exact copies of others of them: the threshold rests "
+            f"on {len(held_back) - num_again} only, and promises more than it keeps. Leave copies out."
         )
     return found
 

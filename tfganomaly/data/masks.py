@@ -9,12 +9,13 @@ from PIL import Image
 
 from edge_runtime.errors import ImageError
 from edge_runtime.image_files import find_images
+from edge_runtime.image_reading import orientation
 
 ASPECT_TOLERANCE = 0.02
 """A mask whose aspect ratio differs by more does not show the same picture; less comes from rounding at a resize."""
 
-EXIF_ORIENTATION = 0x0112
 EXIF_QUARTER_TURNS = (5, 6, 7, 8)
+TIFF_WIDTH, TIFF_HEIGHT = 0x0100, 0x0101
 
 
 def find_masks(images: Sequence[Path], image_folder: Path, mask_folder: Path, warnings: list[str]) -> list[Path | None]:
@@ -85,11 +86,15 @@ def _fit(image: Path, mask: Path) -> str:
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height from a file's header, turned as EXIF says; None when it cannot be opened."""
+    """Return width and height from a file's header, turned as EXIF says; None when it cannot be opened.
+
+    What a PNG says of its orientation only behind its pixels is not seen.
+    """
     try:
         with Image.open(path) as image:
-            # only JPEG: for the orientation of a PNG Pillow would have to decode it
-            turned = image.format == "JPEG" and image.getexif().get(EXIF_ORIENTATION) in EXIF_QUARTER_TURNS
-            return image.size[::-1] if turned else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            width, height = image.size
+            if hasattr(image, "tag_v2"):  # by its version Pillow has turned the size of a TIFF already, or has not
+                width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_HEIGHT]
+            return (height, width) if orientation(image) in EXIF_QUARTER_TURNS else (width, height)
+    except Exception:  # Pillow's plugins raise a dozen kinds for a damaged header
         return None

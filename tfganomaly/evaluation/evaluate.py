@@ -70,6 +70,7 @@ def evaluate(scorer: Scorer, dataset: InspectionDataset, progress: Progress | No
     pixels, mask_findings = judge_pixels(scored, scorer.preprocessing)
     shortcuts = shortcut_baselines(labels, defects, scored.shortcuts)
     requested_rate = _requested_false_alarm_rate(scorer)
+    was_to_be_sure = requested_rate is not None and scorer.calibration.confidence is not None
     return EvaluationResult(
         model_description=scorer.description,
         dataset_name=dataset.name,
@@ -97,7 +98,7 @@ def evaluate(scorer: Scorer, dataset: InspectionDataset, progress: Progress | No
         unreadable=scored.unreadable,
         warnings=(
             *_image_warnings(part, scored.items, scored.unreadable),
-            *_score_warnings(auroc, at_threshold, requested_rate, part),
+            *_score_warnings(auroc, at_threshold, requested_rate, part, was_to_be_sure=was_to_be_sure),
             *([scorer.calibration.note] if requested_rate is not None and scorer.calibration.note else []),
             *(mask_findings.warnings() if has_masks else []),
             *dataset.warnings,
@@ -166,7 +167,9 @@ def _image_warnings(part: str, items: Sequence[ImageItem], unreadable: Sequence[
     return found
 
 
-def _score_warnings(auroc: float | None, at: ThresholdMetrics, requested_rate: float | None, part: str) -> list[str]:
+def _score_warnings(
+    auroc: float | None, at: ThresholdMetrics, requested_rate: float | None, part: str, *, was_to_be_sure: bool
+) -> list[str]:
     found: list[str] = []
     if auroc is not None and auroc < 0.5:
         found.append(
@@ -183,7 +186,7 @@ def _score_warnings(auroc: float | None, at: ThresholdMetrics, requested_rate: f
             "set with (other parts, light or camera), or those were too few: calibrate on good images from "
             "where the model will work."
         )
-    elif interval[1] < requested_rate:
+    elif interval[1] < requested_rate and not was_to_be_sure:  # to be sure takes a threshold higher than on average
         found.append(
             f"The threshold was set to accept {requested_rate:.1%} false alarms, but only "
             f"{at.false_alarm_rate:.1%} of the good test images are above it: it is higher than needed, and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,8 @@ from edge_runtime.heatmap import colour_ramp, heatmap_overlay
 from edge_runtime.image_figures import cell_figures
 from edge_runtime.outline import TRUE_COLOUR, draw_outline
 from edge_runtime.preprocessing import (
+    LEAST_SPREAD,
+    NORMALISED_SPREAD,
     Preprocessing,
     prepare_detail,
     prepare_image,
@@ -216,7 +218,8 @@ def _panels(image: ImageResult, scorer: Scorer) -> tuple[Panel, ...]:
 
     panels = [Panel("input", _data_uri(shown))]
     if outputs.reconstruction is not None:
-        reconstruction = unscale_pixels(outputs.reconstruction[0]).astype(np.float32)
+        values = _as_photographed(outputs.reconstruction[0], picture, preprocessing)
+        reconstruction = unscale_pixels(values).astype(np.float32)
         channels = [
             to_picture(reconstruction[:, :, channel], preprocessing, picture.size, thumbnail.size)
             for channel in range(preprocessing.channels)
@@ -229,6 +232,14 @@ def _panels(image: ImageResult, scorer: Scorer) -> tuple[Panel, ...]:
     mask = _mask(image, size)
     panels.append(Panel("heatmap", _data_uri(overlay if mask is None else draw_outline(overlay, mask, TRUE_COLOUR))))
     return tuple(panels)
+
+
+def _as_photographed(values: np.ndarray, picture: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Returns what a model drew, float32 (H, W, C) in [-1, 1], in the brightness and contrast of the picture itself."""
+    if preprocessing.contrast_rule == "as_is":
+        return values
+    pixels = scale_pixels(prepare_image(picture, replace(preprocessing, contrast_rule="as_is")))
+    return values * (max(float(pixels.std()), LEAST_SPREAD) / NORMALISED_SPREAD) + float(pixels.mean())
 
 
 def _mask(image: ImageResult, size: tuple[int, int]) -> np.ndarray | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edge_runtime.errors import ImageError
+from edge_runtime.image_reading import load_upright
 from edge_runtime.preprocessing import Preprocessing, read_image
 from tfganomaly.evaluation.pixel_metrics import PixelMetrics, choose_thresholds, label_regions, pixel_metrics
 from tfganomaly.evaluation.projection import to_picture
@@ -18,7 +19,9 @@ from tfganomaly.evaluation.scorer import ScoredImages
 MAX_JUDGED_SIDE_PX = 512
 """Pixels are judged at the picture's own resolution, larger pictures at this longest side: bounds the time."""
 
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
+_RIFF_HEADER_BYTES = 12
+_CHUNK_HEADER_BYTES = 8
+_FRAME_HEADER_BYTES = 16
 
 
 @dataclass
@@ -71,7 +74,8 @@ def read_mask(path: Path) -> np.ndarray:
 
     Args:
         path: An image file in which every non-zero pixel is defect, whatever the number (0/1, 0/255 or a class
-            number). In a JPEG, whose zeros are never quite zero, it is every pixel above 127.
+            number). In a JPEG or a lossy WebP, whose zeros are never quite zero, it is every pixel above 127. In a
+            picture with a palette every colour but black is defect; where no pixel is black, every class number but 0.
 
     Returns:
         (H, W) bool, True = defect.
@@ -80,13 +84,29 @@ def read_mask(path: Path) -> np.ndarray:
         ImageError: The file is missing or no image.
     """
     picture = read_image(path)
-    if path.suffix.lower() in _JPEG_SUFFIXES:
-        return np.asarray(picture.convert("L")) > 127
     with Image.open(path) as stored:
+        if stored.format in ("JPEG", "MPO") or (stored.format == "WEBP" and _is_lossy_webp(path)):
+            return np.asarray(picture.convert("L")) > 127
         if stored.mode.startswith("I"):  # 16 bits, of which `read_image` keeps the upper 8: class numbers would be lost
-            picture = ImageOps.exif_transpose(stored)
+            return np.asarray(load_upright(stored)) > 0
         values = np.asarray(picture)
-    return np.any(values > 0, axis=2) if values.ndim == 3 else values > 0
+        is_defect = np.any(values > 0, axis=2) if values.ndim == 3 else values > 0
+        if stored.mode == "P" and is_defect.all():
+            return np.asarray(load_upright(stored)) > 0
+    return is_defect
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether the first picture in a WebP file is one of the lossy kind, by the chunks of the file."""
+    content = path.read_bytes()
+    position = _RIFF_HEADER_BYTES
+    while position + _CHUNK_HEADER_BYTES <= len(content):
+        kind, size = content[position : position + 4], int.from_bytes(content[position + 4 : position + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        inside = _FRAME_HEADER_BYTES if kind == b"ANMF" else size + size % 2  # a frame of a film has chunks within it
+        position += _CHUNK_HEADER_BYTES + inside
+    return True
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -85,11 +85,7 @@ def label_regions(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return labelled, int(count)
 
 
-def pixel_metrics(
-    maps_and_masks: Iterable[tuple[np.ndarray, np.ndarray]],
-    thresholds: np.ndarray,
-    integration_limit: float = INTEGRATION_LIMIT,
-) -> PixelMetrics:
+def pixel_metrics(maps_and_masks: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray) -> PixelMetrics:
     """Computes pixel AUROC and AUPRO in one pass.
 
     The per-region overlap at a threshold is the share of a region's pixels at or above it, averaged over all
@@ -100,7 +96,6 @@ def pixel_metrics(
         maps_and_masks: Pairs of an anomaly map (H, W) float and its truth (H, W) bool, True = defect; the size
             may differ between pairs.
         thresholds: (K,) ascending, from `choose_thresholds`.
-        integration_limit: Upper end of the false positive rate for AUPRO, in (0, 1].
     """
     # Bin k holds the values in [thresholds[k-1], thresholds[k]).
     num_bins = thresholds.size + 1
@@ -127,7 +122,7 @@ def pixel_metrics(
     false_positive_rate = _share_above(normal)
     return PixelMetrics(
         pixel_auroc=float(auc(false_positive_rate, _share_above(defect))),
-        aupro=_normalised_area(false_positive_rate, _share_above(overlap), integration_limit),
+        aupro=_normalised_area(false_positive_rate, _share_above(overlap)),
         num_regions=num_regions,
     )
 
@@ -138,10 +133,10 @@ def _share_above(counts: np.ndarray) -> np.ndarray:
     return cumulative / cumulative[-1]
 
 
-def _normalised_area(rate: np.ndarray, overlap: np.ndarray, limit: float) -> float:
-    """Returns the area under (rate, overlap) from 0 to `limit`, divided by `limit`."""
-    inside = rate < limit
-    at_limit = np.interp(limit, rate, overlap)
-    x: np.ndarray = np.append(rate[inside], limit)
+def _normalised_area(rate: np.ndarray, overlap: np.ndarray) -> float:
+    """Returns the area under (rate, overlap) from 0 to `INTEGRATION_LIMIT`, divided by it."""
+    inside = rate < INTEGRATION_LIMIT
+    at_limit = np.interp(INTEGRATION_LIMIT, rate, overlap)
+    x: np.ndarray = np.append(rate[inside], INTEGRATION_LIMIT)
     y: np.ndarray = np.append(overlap[inside], at_limit)
-    return float(auc(x, y) / limit)
+    return float(auc(x, y) / INTEGRATION_LIMIT)

@@ -61,7 +61,7 @@ class PlotPicture:
     height: int
 
 
-def write_report(directory: Path, result: EvaluationResult, scorer: Scorer, *, images_per_section: int = 6) -> Path:
+def write_report(directory: Path, result: EvaluationResult, scorer: Scorer) -> Path:
     """Writes `report.html`, `metrics.json` and `plots/*.png` into a folder, which is made when it is missing.
 
     The page needs no other file and no network. The scorer runs once more on the few images of the galleries.
@@ -70,7 +70,6 @@ def write_report(directory: Path, result: EvaluationResult, scorer: Scorer, *, i
         directory: The folder; files of an earlier report in it are replaced.
         result: What was measured.
         scorer: The model that was evaluated.
-        images_per_section: At most so many images in each of the four galleries.
 
     Returns:
         The path of the HTML page.
@@ -86,14 +85,14 @@ def write_report(directory: Path, result: EvaluationResult, scorer: Scorer, *, i
     drawings = _drawings(result)
     for name, draw in drawings.items():
         write_bytes_atomically(directory / PLOTS_FOLDER / f"{name}.png", draw(plots.LIGHT))
-    page = render_report(result, scorer, images_per_section=images_per_section)
+    page = render_report(result, scorer)
     report = directory / REPORT_FILENAME
     write_text_atomically(report, page)
     return report
 
 
 def render_report(result: EvaluationResult, scorer: Scorer, *, images_per_section: int = 6) -> str:
-    """Returns the HTML page; see `write_report`."""
+    """Returns the HTML page, with at most `images_per_section` in each of the four galleries; see `write_report`."""
     environment = Environment(
         loader=PackageLoader("tfganomaly.evaluation", "templates"),
         autoescape=True,

@@ -93,6 +93,9 @@ class Ganomaly(EncoderDecoderEncoder):
         2. Step the generator on the weighted sum of its three losses.
         3. Step the discriminator on its own; no gradient reaches the generator.
         4. Draw the discriminator anew if its loss says that it has collapsed.
+
+        Returns:
+            The means of the losses over the epoch so far, and how often the discriminator was drawn anew in all.
         """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(images)
         with tf.GradientTape(persistent=True) as tape:
@@ -109,7 +112,7 @@ class Ganomaly(EncoderDecoderEncoder):
             self.redraw_discriminator,
             lambda: None,
         )
-        return self._track(terms)
+        return {**self._track(terms), "discriminator_redraws": tf.identity(self.redraw_count.value)}
 
     def test_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same losses in inference mode, without a step."""

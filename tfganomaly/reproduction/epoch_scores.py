@@ -12,6 +12,7 @@ import numpy as np
 from edge_runtime.atomic_files import atomic_path
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, score_components
+from tfganomaly.data.array_files import DAMAGE
 from tfganomaly.data.items import InspectionDataset
 from tfganomaly.data.loading import load_images
 from tfganomaly.errors import RunError
@@ -67,8 +68,12 @@ class EpochScores:
                 if name.startswith(SCORE_PREFIX)
             }
             return cls(arrays["labels"], scores, arrays["shown"], arrays["reconstructions"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise RunError(f"'{path}' cannot be read ({error}); remove its folder to run that class again.") from error
+        except DAMAGE as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(
+                f"'{path}' cannot be read ({reason}); delete the folder '{path.parent}' and give the same command to "
+                "run that class and seed again."
+            ) from error
 
 
 class EpochScoring:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,10 @@ from tfganomaly.options import resolve_options
 from tfganomaly.reproduction.epoch_scores import EpochScores, EpochScoring
 from tfganomaly.reproduction.observer import ReproductionObserver
 from tfganomaly.reproduction.options import NOT_OPTIONS, ReproductionOptions
+from tfganomaly.reproduction.pair_lock import pair_lock
 from tfganomaly.reproduction.records import Record, pair_records, read_records, write_records
 from tfganomaly.score_choice import choose_score
-from tfganomaly.training.run_folder import RunFolder
+from tfganomaly.training.run_folder import RunFolder, is_leftover
 from tfganomaly.training.trainer import train
 
 EXPERIMENT_FORMAT_VERSION = 1
@@ -43,11 +43,13 @@ class Experiment:
 
     Attributes:
         collection: The data.
+        data_sha256: Of its arrays.
         protocol: "clean" or "official".
         options: Fields of `TrainingOptions` and `ModelOptions` with the values that hold.
     """
 
     collection: ArrayCollection
+    data_sha256: str
     protocol: str
     options: Mapping[str, Any]
 
@@ -56,6 +58,7 @@ class Experiment:
         return {
             "format_version": EXPERIMENT_FORMAT_VERSION,
             "collection": self.collection.name,
+            "data_sha256": self.data_sha256,
             "protocol": self.protocol,
             "options": dict(self.options),
         }
@@ -82,16 +85,15 @@ class ExperimentFolder:
         return sorted(records, key=lambda record: (record["abnormal"], record["seed"]))
 
     def open_for(self, experiment: Experiment) -> None:
-        """Makes the folder, or checks that it holds trainings of the same experiment.
+        """Makes the folder, or checks that it holds trainings of the same experiment; without any it takes a new one.
 
         Raises:
             RunError: It holds another experiment, or something else.
         """
         path = self.path / "experiment.json"
-        if path.is_file():
+        if path.is_file() and self._has_trainings():
             self._check_same(path, experiment)
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif not path.is_file() and self._is_foreign():
             raise RunError(f"'{self.path}' exists and was not made by reproduce; name another folder with --run.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -99,12 +101,22 @@ class ExperimentFolder:
             raise RunError(f"cannot make the folder '{self.path}': {error.strerror}. Choose another --run.") from error
         write_text_atomically(path, json.dumps(experiment.to_dict(), indent=2, sort_keys=True) + "\n")
 
+    def _has_trainings(self) -> bool:
+        return any(any(self.path.glob(f"class-*/{name}")) for name in ("config.json", RESULT))
+
+    def _is_foreign(self) -> bool:
+        if not self.path.is_dir():
+            return self.path.exists()
+        # Left where they are: another process may be writing one of them.
+        return not all(is_leftover(path) for path in self.path.iterdir())
+
     def _check_same(self, path: Path, experiment: Experiment) -> None:
         try:
             stored = json.loads(path.read_text("utf-8"))
             # An experiment begun before an option existed was made with that option's default.
             options = {**_option_values({}), **stored["options"]}
             values = {"collection": stored["collection"], "protocol": stored["protocol"], **options}
+            data_sha256 = stored.get("data_sha256", experiment.data_sha256)  # earlier versions did not record it
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise RunError(f"'{path}' is damaged ({error}); name another folder with --run.") from error
         wanted = {
@@ -118,6 +130,11 @@ class ExperimentFolder:
                     f"'{self.path}' holds an experiment with {_flag(name)} {values.get(name)}, not {value}. Give the "
                     "same options to go on with it, or another folder with --run."
                 )
+        if data_sha256 != experiment.data_sha256:
+            raise RunError(
+                f"'{self.path}' holds an experiment on other data: the images or labels of {wanted['collection']} are "
+                "not those that it was begun with. Give the same data to go on with it, or another folder with --run."
+            )
 
 
 def reproduce(
@@ -149,37 +166,42 @@ def reproduce(
             before stays.
     """
     observer, options = observer or ReproductionObserver(), options or ReproductionOptions()
-    experiment = _experiment(collection_name, options, given_options or {})
-    labels = [class_label(experiment.collection, name) for name in classes] or list(range(10))
-    load_arrays(experiment.collection, archive)  # wrong data is said before anything is written or TensorFlow loads
+    collection, values = _collection(collection_name), _experiment_options(given_options or {})
+    labels = [class_label(collection, name) for name in classes] or list(range(10))
+    # Wrong data is said before anything is written or TensorFlow loads.
+    experiment = Experiment(collection, load_arrays(collection, archive).sha256(), options.protocol, values)
     place = ExperimentFolder(folder)
     place.open_for(experiment)
     pairs = [(label, seed) for seed in range(options.seeds) for label in dict.fromkeys(labels)]
     observer.begin(place.finished(), len(pairs))
     for number, (label, seed) in enumerate(pairs, start=1):
         pair = place.pair(label, seed)
-        if (pair / RESULT).is_file():
-            continue
-        observer.begin_pair(number, experiment.collection.class_names[label], seed)
-        records = _run_pair(experiment, pair, label, seed, archive, observer)
-        write_records(pair / RESULT, records)
-        write_records(place.results, place.finished())
-        for checkpoint in (pair / "checkpoint").glob("*.weights.h5"):
-            checkpoint.unlink()  # 46 MB each in the paper's size; the trained model stays
-        observer.finish_pair(records)
+        with pair_lock(pair):
+            if not (pair / RESULT).is_file():
+                observer.begin_pair(number, collection.class_names[label], seed)
+                records = _run_pair(experiment, pair, label, seed, archive, observer)
+                write_records(pair / RESULT, records)
+                write_records(place.results, place.finished())
+                observer.finish_pair(records)
+            for checkpoint in (pair / "checkpoint").glob("*.weights.h5"):
+                checkpoint.unlink()  # 46 MB each in the paper's size; the trained model stays
     records = place.finished()
     write_records(place.results, records)
     _draw(place, records)
     return records
 
 
-def _experiment(collection_name: str, options: ReproductionOptions, given: Mapping[str, Any]) -> Experiment:
-    if collection_name not in COLLECTIONS:
-        raise OptionError(f"the data set is '{collection_name}'; expected one of {', '.join(COLLECTIONS)}.")
+def _collection(name: str) -> ArrayCollection:
+    if name not in COLLECTIONS:
+        raise OptionError(f"the data set is '{name}'; expected one of {', '.join(COLLECTIONS)}.")
+    return COLLECTIONS[name]
+
+
+def _experiment_options(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in NOT_OPTIONS:
         if given.get(name) is not None:
             raise OptionError(f"{_flag(name)} is not an option of reproduce; the experiment decides it.")
-    return Experiment(COLLECTIONS[collection_name], options.protocol, _option_values(given))
+    return _option_values(given)
 
 
 def _option_values(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,9 +218,6 @@ def _run_pair(
 ) -> list[Record]:
     """Trains, or goes on training, with one class as the anomaly, scoring the test part after each epoch."""
     run = RunFolder(path)
-    resume = run.config_path.is_file()
-    if not resume:
-        _remove_empty(run)
     source = f"{experiment.collection.name}:{label}"
     validation_fraction = experiment.options["validation_fraction"]
     scoring = EpochScoring(
@@ -216,18 +235,11 @@ def _run_pair(
         RECIPE,
         {**experiment.options, "seed": seed},
         archive=archive,
-        resume=resume,
+        resume=run.config_path.is_file(),
         observer=observer,
         after_epoch=scoring,
     )
     return pair_records(run, EpochScores.load(path / TEST_SCORES), experiment.collection, label, experiment.protocol)
-
-
-def _remove_empty(run: RunFolder) -> None:
-    """Removes what a kill left of a run folder that was just being made."""
-    for folder in (run.checkpoints, run.samples, run.path):
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def _draw(place: ExperimentFolder, records: Sequence[Record]) -> None:

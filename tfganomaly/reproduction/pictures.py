@@ -13,16 +13,16 @@ from edge_runtime.atomic_files import atomic_path
 from edge_runtime.preprocessing import scale_pixels
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.plots import LIGHT
-from tfganomaly.evaluation.wording import words
+from tfganomaly.evaluation.wording import count_of, words
 from tfganomaly.reproduction.epoch_scores import EpochScores
 from tfganomaly.reproduction.records import BEST_ON_TEST, LAST, Record, class_names, score_names, spreads
 from tfganomaly.training.sample_sheet import sample_sheet
 
 # Differ for all common kinds of colour blindness (Okabe and Ito), and the first is the one that usually decides.
-COLOURS = ("#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#999999")
+COLOURS = ("#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#999999", "#d55e00")
 PIXELS_PER_INCH = 130
 HISTOGRAM_BINS = 50
-# Beyond this share of the scores the last bin collects the rest.
+# Beyond this share of the scores the last bin collects the rest, or a few far ones would leave no room for the others.
 SHOWN_SHARE = 0.99
 
 
@@ -34,7 +34,8 @@ def write_auroc_chart(path: Path, records: Sequence[Record]) -> None:
     """
     scores, classes = score_names(records), class_names(records)
     last, best = spreads(records, LAST), spreads(records, BEST_ON_TEST)
-    figure = _new_figure(max(6.0, 1.6 + 0.95 * len(classes)), 4.2)
+    room_for_legend = 2.9 + 0.065 * max(len(score) for score in scores)  # inches; a sum of the user's own is long
+    figure = _new_figure(max(6.0, 1.6 + 0.95 * len(classes), room_for_legend), 4.8)
     axes = figure.add_subplot()
     width = 0.84 / len(scores)
     for index, score in enumerate(scores):
@@ -68,17 +69,18 @@ def write_auroc_chart(path: Path, records: Sequence[Record]) -> None:
     first = records[0]
     figure.suptitle(
         f"{first['collection']}: {first['protocol']} protocol, {first['num_train']} images, {first['epochs']} epochs, "
-        f"{len({record['seed'] for record in records})} seed(s); dashed line: chance",
+        f"{count_of(len({record['seed'] for record in records}), 'seed')}\ndashed line: chance",
         fontsize=10,
     )
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     _save(figure, path)
 
 
 def write_histograms(path: Path, shown: Mapping[str, EpochScores], score: str) -> None:
     """Draws the distribution of a score over good and anomalous test images, a panel for each class.
 
-    Each curve holds 100 % of its own images; the last bin collects the highest 1 % of all.
+    Each curve holds 100 % of its own images; the last bin collects the highest 1 % of all, which the
+    axis says.
     """
     columns = min(len(shown), 5)
     rows = -(-len(shown) // columns)
@@ -101,7 +103,10 @@ def write_histograms(path: Path, shown: Mapping[str, EpochScores], score: str) -
         axes.spines[["top", "right"]].set_visible(False)
         if index == 0:
             axes.legend(frameon=False, fontsize=8)
-    figure.supxlabel(f"{words(score)}, last epoch", fontsize=9)
+    figure.supxlabel(
+        f"{words(score)}, last epoch\nthe last bin also holds the highest {1 - SHOWN_SHARE:.0%} of the scores",
+        fontsize=9,
+    )
     figure.supylabel("% of the images of a kind", fontsize=9)
     _save(figure, path)
 

@@ -64,6 +64,8 @@ def pair_records(
     """
     config, manifest, history = run.read_config(), run.read_manifest(), run.read_history()
     options = {**dataclasses.asdict(config.model), **dataclasses.asdict(config.training)}
+    machine = manifest.get("machine", {})  # earlier versions did not record it
+    redraws = history[-1].get("discriminator_redraws")  # nor this
     del options["score"]  # `score` names the record's own; `decides` says which one the option chose
     shared = {
         "collection": collection.name,
@@ -76,8 +78,12 @@ def pair_records(
         "num_test_good": int((scores.labels == 0).sum()),
         "num_test_anomalous": int((scores.labels == 1).sum()),
         **{f"{name}_last_epoch": value for name, value in history[-1].items() if name.endswith("_loss")},
+        "discriminator_redraws": None if redraws is None else int(redraws),
         "data_fingerprint": manifest["data_fingerprint"],
+        "processor": machine.get("processor"),
+        "usable_cores": machine.get("usable_cores"),
         "git_revision": manifest["git_revision"],
+        "resumed_with_others": bool(manifest.get("resumed_with")),
         **{f"version_{package}": version for package, version in manifest["versions"].items()},
     }
     records = []

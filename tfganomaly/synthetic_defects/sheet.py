@@ -62,19 +62,23 @@ def write_defect_sheet(
             for _ in range(COLUMNS):
                 first, other = rng.integers(len(images), size=2)
                 painted = painter.paint(images[first], images[other], rng, name, parts[first])
-                tiles.append(SheetTile(_drawn(images[first], painted), name, use))
-    title = f"synthetic defects on {len(images)} good images; red: windows in which the change can be seen"
+                tiles.append(_tile(images[first], painted, name, use))
+    title = (
+        f"synthetic defects on {len(images)} good images; red: windows in which the change can be seen; too faint: "
+        "there is none, so nothing is marked"
+    )
     with atomic_path(path) as temporary:
         contact_sheet(tiles, columns=COLUMNS, tile_px=_TILE_PX, title=title).save(temporary, format="PNG")
     return (*TRAINING_KINDS, *SELECTION_KINDS)
 
 
-def _drawn(image: np.ndarray, painted: np.ndarray) -> Image.Image:
-    """The painted image with a red line around the windows that training calls damaged."""
+def _tile(image: np.ndarray, painted: np.ndarray, name: str, use: str) -> SheetTile:
+    """The painted image with a red line around the windows that training calls damaged; where none is, it says so."""
     painted = np.clip(painted, -1, 1)
     windows = label_windows(np.clip(image, -1, 1), painted, _STRIDE_PX) == DAMAGED_WINDOW
     inside = np.pad(windows.repeat(_STRIDE_PX, 0).repeat(_STRIDE_PX, 1), 1)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     picture = np.broadcast_to(unscale_pixels(painted), (*painted.shape[:2], 3)).copy()
     picture[inside[1:-1, 1:-1] & ~surrounded] = _OUTLINE
-    return Image.fromarray(picture)
+    caption = name if windows.any() else f"{name}, too faint"
+    return SheetTile(Image.fromarray(picture), caption, use)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 
 from edge_runtime.atomic_files import atomic_path, require_free_space
 from tfganomaly.errors import RunError
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.training.run import HDF5_OVERHEAD_BYTES
+from tfganomaly.training.run_folder import remove_leftovers
 
 SUFFIX = ".weights.h5"
 BEST = f"best{SUFFIX}"
@@ -36,7 +36,7 @@ class Checkpoints:
         self._write(model, self.folder / f"epoch-{finished_epochs:05d}{SUFFIX}")
         for epoch, path in older.items():
             if epoch != finished_epochs:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def save_best(self, model: AnomalyModel) -> None:
         """Writes the state as the best so far."""
@@ -44,7 +44,7 @@ class Checkpoints:
 
     def restore_latest(self, model: AnomalyModel) -> int:
         """Loads the newest checkpoint into a compiled model and returns its number of finished epochs."""
-        self._remove_leftovers()
+        remove_leftovers(self.folder)
         epochs = self._by_epoch()
         if not epochs:
             return 0
@@ -79,9 +79,3 @@ class Checkpoints:
             raise RunError(
                 f"the checkpoint '{path}' cannot be read ({str(error).splitlines()[0]}); train again into a new folder."
             ) from error
-
-    def _remove_leftovers(self) -> None:
-        """Removes the temporary files of a write that a kill interrupted."""
-        for path in self.folder.glob(".*.part*"):
-            with suppress(OSError):
-                path.unlink()

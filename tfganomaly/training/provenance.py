@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from edge_runtime.version import __version__
 from tfganomaly.data.loading import available_processors
@@ -20,6 +22,30 @@ RECORDED_PACKAGES = (
     "tensorflow-model-optimization",
     "ai-edge-litert",
 )
+
+
+def provenance() -> dict[str, Any]:
+    """What a training that begins now is made with: `versions`, `machine`, `git_revision`."""
+    return {"versions": installed_versions(), "machine": machine(), "git_revision": git_revision()}
+
+
+def provenance_of_resume(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was begun with, and under `resumed_with` each other provenance that a part of it was made with.
+
+    Args:
+        manifest: Of the run so far.
+
+    Returns:
+        As `provenance`, without what an older version did not record. Each entry of `resumed_with`, which is there
+        only if it has one, holds of these fields those that differ.
+    """
+    now = provenance()
+    begun = {name: manifest[name] for name in now if name in manifest}
+    other = {name: value for name, value in now.items() if name not in begun or begun[name] != value}
+    resumed_with = list(manifest.get("resumed_with", []))
+    if other and other not in resumed_with:
+        resumed_with.append(other)
+    return {**begun, **({"resumed_with": resumed_with} if resumed_with else {})}
 
 
 def installed_versions() -> dict[str, str]:

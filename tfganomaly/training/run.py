@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.atomic_files import atomic_path, require_free_space
-from edge_runtime.calibration import Calibration
+from edge_runtime.calibration import Calibration, check_threshold
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem, fingerprint
@@ -69,12 +69,12 @@ class TrainedRun:
 
     @property
     def threshold(self) -> float:
-        """The threshold on the raw score: the calibration's, or what was set instead."""
+        """The threshold on the raw score: the calibration's, or what was set instead, a finite number."""
         return self.calibration.threshold if self._threshold is None else self._threshold
 
     @threshold.setter
     def threshold(self, threshold: float) -> None:
-        self._threshold = threshold
+        self._threshold = check_threshold(threshold)
 
     @property
     def data_source(self) -> str:

@@ -9,7 +9,7 @@
       tensorboard/       the losses and the pictures for TensorBoard
       model.keras        the trained model
       calibration.json   threshold and score range from held-back good images
-      stand_out.png      the good images that look unlike the others, where there are any
+      stand_out.png      the good images that look least like the others; stand_out.json: their paths
 
 Importing it costs no TensorFlow, so that a wrong folder is said at once.
 """
@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,9 +169,10 @@ class RunFolder:
         """Makes the folder and writes its configuration.
 
         Raises:
-            RunError: The folder exists and is not empty, or cannot be made.
+            RunError: The folder exists and is not empty, or cannot be made. What a kill leaves of a folder that was
+                just being made counts as empty.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self._is_unused():
             hint = "add --resume to go on with it" if self.config_path.is_file() else "it was not made by train"
             raise RunError(f"the run folder '{self.path}' exists already ({hint}); name a new one with --run.")
         try:
@@ -180,6 +183,17 @@ class RunFolder:
                 f"cannot make the run folder '{self.path}': {error.strerror}. Choose a folder that you may write to."
             ) from error
         self.rewrite_config(config)
+
+    def _is_unused(self) -> bool:
+        if not self.path.is_dir():
+            return False
+        made = [path for path in self.path.iterdir() if not is_leftover(path)]
+        if not all(path in (self.checkpoints, self.samples) and path.is_dir() for path in made):
+            return False
+        if any(any(path.iterdir()) for path in made):
+            return False
+        remove_leftovers(self.path)
+        return True
 
     def rewrite_config(self, config: RunConfig) -> None:
         """Replaces `config.json`."""
@@ -255,6 +269,19 @@ class RunFolder:
         if not isinstance(values, dict):
             raise RunError(f"'{path}' is damaged (not a JSON object); train again into a new folder.")
         return values
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is the temporary file of a write, which stays behind at a kill; `atomic_files` names it."""
+    return re.fullmatch(r"\..*\.\d+-[0-9a-f]{8}\.part(\..*)?", path.name) is not None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of writes that a kill interrupted; nothing else may be writing there."""
+    for path in folder.glob(".*.part*"):
+        if is_leftover(path):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -6,17 +6,21 @@ person's look at the strangest dozen finds more.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from edge_runtime.atomic_files import atomic_path
+from edge_runtime.atomic_files import atomic_path, write_text_atomically
 from edge_runtime.calibration import Calibration
 from edge_runtime.contact_sheet import SheetTile, contact_sheet
 from edge_runtime.errors import ImageError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.preprocessing import read_image
+from edge_runtime.printable_text import printable
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer, score_batch
@@ -41,16 +45,14 @@ class StrangeImage:
     Attributes:
         images: What it is of,
         row: and its place among these.
-        times_usual: Its raw score over the median one, or the highest place of its map over the median one, whichever
-            stands out more.
-        stands_out: Whether it is so far from the others that it is named.
+        distance: By how many standard deviations its raw score, or the highest place of its map, lies above the usual
+            one, whichever is further; see `find_strangest`.
         is_held_back: Whether it was held back from training, so that it had a part in the threshold.
     """
 
     images: LoadedImages
     row: int
-    times_usual: float
-    stands_out: bool
+    distance: float
     is_held_back: bool
 
     @property
@@ -58,14 +60,19 @@ class StrangeImage:
         """The image."""
         return self.images.items[self.row]
 
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is so far from the others that it is named."""
+        return self.distance > SMALLEST_DISTANCE
+
 
 def report_stand_outs(
     folder: RunFolder, scorer: Scorer, calibration: Calibration, train: LoadedImages, validation: LoadedImages
 ) -> list[str]:
-    """Scores all good images of a run and shows the strangest on one sheet in its folder.
+    """Scores all good images of a run and shows the strangest on one sheet in its folder, with a list of their paths.
 
     Args:
-        folder: The run's; the sheet of an earlier training in it is replaced.
+        folder: The run's; sheet and list of an earlier training in it are replaced.
         scorer: The trained model.
         calibration: Its calibration, for the heatmaps.
         train: The images that it was trained on.
@@ -75,7 +82,7 @@ def report_stand_outs(
         The sentence that names those that stand out, or says that none does.
 
     Raises:
-        OutputError: The sheet cannot be written.
+        OutputError: The sheet or the list cannot be written.
     """
     strangest = find_strangest(scorer, train, validation)
     found = [one for one in strangest if one.stands_out]
@@ -83,17 +90,20 @@ def report_stand_outs(
     sheet = contact_sheet(
         [_tile(one, scorer, calibration) for one in shown],
         tile_px=TILE_PX,
-        title=f"The {len(shown)} strangest of the good images; {len(found)} of all stand out from the others",
+        title=f"The {len(shown)} strangest of the good images, each with its distance from the usual; "
+        f"{len(found)} of all stand out, by more than {SMALLEST_DISTANCE:g} deviations",
     )
     with atomic_path(folder.stand_out_path) as temporary:
         sheet.save(temporary)
+    list_path = folder.stand_out_path.with_suffix(".json")
+    _write_list(list_path, shown)
     if not found:
         return [
-            f"no good image stands out by far; the {len(shown)} strangest are in {folder.stand_out_path}. A defect "
-            "that was trained on looks less strange than it is, so look at them: if they show any, move them out and "
-            "train again."
+            f"no good image stands out by far; the {len(shown)} strangest are in {folder.stand_out_path}, their paths "
+            f"in {list_path.name}. A defect that was trained on looks less strange than it is, so look at them: if "
+            "they show any, move them out and train again."
         ]
-    named = ", ".join(f"{one.item.name} ({one.times_usual:.1f} times the usual)" for one in found[:MOST_NAMED])
+    named = ", ".join(f"{printable(one.item.name)} ({one.distance:.1f})" for one in found[:MOST_NAMED])
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     num_held_back = sum(one.is_held_back for one in found)
     lifted = ""
@@ -101,8 +111,9 @@ def report_stand_outs(
         which = "It was" if len(found) == 1 else f"{num_held_back} of them {'was' if num_held_back == 1 else 'were'}"
         lifted = f" {which} held back and may have lifted the threshold."
     return [
-        f"{len(found)} of {len(train.items) + len(validation.items)} good images stand out: {named}{more}; look at "
-        f"{folder.stand_out_path}.{lifted} If they show defects, move them out and train again."
+        f"{len(found)} of {len(train.items) + len(validation.items)} good images stand out, more than "
+        f"{SMALLEST_DISTANCE:g} deviations from the usual: {named}{more}; look at {folder.stand_out_path}, their paths "
+        f"are in {list_path.name}.{lifted} If they show defects, move them out and train again."
     ]
 
 
@@ -131,21 +142,26 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
     distance = np.where(usable, excess / np.where(usable, deviation, 1), 0.0)
     found: list[StrangeImage] = []
     for row in np.argsort(-distance.max(axis=1), kind="stable"):
-        measure = int(distance[row].argmax())
-        stands_out = bool(distance[row, measure] > SMALLEST_DISTANCE)
-        if not stands_out and len(found) >= ALWAYS_SHOWN:
-            break
         images, index = (train, row) if row < len(train.items) else (validation, row - len(train.items))
-        found.append(
-            StrangeImage(
-                images,
-                int(index),
-                float(np.exp(excess[row, measure])),
-                stands_out,
-                images is validation,
-            )
-        )
+        strange = StrangeImage(images, int(index), float(distance[row].max()), images is validation)
+        if not strange.stands_out and len(found) >= ALWAYS_SHOWN:
+            break
+        found.append(strange)
     return found
+
+
+def _write_list(path: Path, shown: Sequence[StrangeImage]) -> None:
+    """Writes the images of the sheet in its order, with their paths: the captions have room for file names only."""
+    images = [
+        {
+            "path": str(one.item.source) if isinstance(one.item.source, Path) else one.item.name,
+            "distance": round(one.distance, 3),
+            "stands_out": one.stands_out,
+            "is_held_back": one.is_held_back,
+        }
+        for one in shown
+    ]
+    write_text_atomically(path, json.dumps({"limit": SMALLEST_DISTANCE, "images": images}, indent=2) + "\n")
 
 
 def _scores_and_peaks(scorer: Scorer, images: LoadedImages) -> np.ndarray:
@@ -169,4 +185,5 @@ def _tile(one: StrangeImage, scorer: Scorer, calibration: Calibration) -> SheetT
     picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     drawn = heatmap_overlay(picture, maps[0], scorer.preprocessing, calibration)
     part = "held back" if one.is_held_back else "trained on"
-    return SheetTile(drawn, one.item.name, f"{one.times_usual:.1f} times the usual, {part}", one.stands_out)
+    note = f"distance {one.distance:.1f}, limit {SMALLEST_DISTANCE:g}; {part}"
+    return SheetTile(drawn, one.item.name.rpartition("/")[2], note, one.stands_out)

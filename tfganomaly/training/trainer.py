@@ -27,7 +27,7 @@ from tfganomaly.options import DEFAULT_RECIPE, resolve_options
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.score_choice import USUAL_SCORE_RULES, choose_score
 from tfganomaly.training.observer import TrainingObserver
-from tfganomaly.training.provenance import git_revision, installed_versions, machine
+from tfganomaly.training.provenance import provenance, provenance_of_resume
 from tfganomaly.training.run import TrainedRun, save_model
 from tfganomaly.training.run_folder import RunConfig, RunFolder
 from tfganomaly.training.stand_out import report_stand_outs
@@ -119,7 +119,7 @@ def train(
         config, dataset = _new_config(source, recipe or DEFAULT_RECIPE, given_options, archive)
         refuse_output_among_images(dataset.source, run, "--run")
     chosen = chosen_training_items(dataset.train, config)
-    _check_enough(len(chosen), len(dataset.validation))
+    _check_enough(len(chosen), len(dataset.validation), config.training.max_train_images)
     if not resume:
         folder.create(config)
     for warning in dataset.warnings:
@@ -127,16 +127,14 @@ def train(
 
     train_images = _read(chosen, config, observer, folder.checkpoints / "train.pixels")
     validation_images = _read(dataset.validation, config, observer, folder.checkpoints / "validation.pixels")
-    _check_enough(len(train_images.items), len(validation_images.items))
+    _check_enough(len(train_images.items), len(validation_images.items), config.training.max_train_images)
     oddities = check_images(train_images, validation_images, config.preprocessing)
     for oddity in oddities:
         observer.message(f"warning: {oddity}")
     unreadable = (*train_images.unreadable, *validation_images.unreadable)
     manifest = {
         "status": "training",
-        "versions": installed_versions(),
-        "machine": machine(),
-        "git_revision": git_revision(),
+        **(provenance_of_resume(folder.read_manifest()) if folder.manifest_path.is_file() else provenance()),
         "seed": config.training.seed,
         "data_fingerprint": fingerprint(train_images.items),
         "num_train": len(train_images.items),
@@ -214,7 +212,7 @@ def _resumed_config(
 ) -> RunConfig:
     """The run's own configuration; of the options given again only the epochs and the deciding score may differ.
 
-    So may the place of the archive, whose contents are compared later.
+    So may the place of the archive, whose contents are compared later. Epochs cannot be taken back.
     """
     config = folder.read_config()
     recorded = {**dataclasses.asdict(config.training), **dataclasses.asdict(config.model)}
@@ -229,6 +227,12 @@ def _resumed_config(
         raise RunError(
             f"the run '{folder.path}' was begun with the data '{config.data_source}', not '{source}'. Name the same "
             f"data, or train into a new folder."
+        )
+    finished, epochs = len(folder.read_history()), given.get("epochs")
+    if epochs is not None and epochs < finished:
+        raise OptionError(
+            f"--epochs is {epochs}, but the run '{folder.path}' has been trained for {finished} already. Give at least "
+            f"{finished}, leave it out, or train into a new folder."
         )
     changed = {name: given[name] for name in ("epochs", "score") if given.get(name) is not None}
     return dataclasses.replace(
@@ -290,7 +294,12 @@ def _read(items: tuple[ImageItem, ...], config: RunConfig, observer: TrainingObs
     return images
 
 
-def _check_enough(num_train: int, num_held_back: int) -> None:
+def _check_enough(num_train: int, num_held_back: int, limit: int | None) -> None:
+    if limit is not None and limit < FEWEST_TRAINING_IMAGES:
+        raise OptionError(
+            f"--max-train-images is {limit}; at least {FEWEST_TRAINING_IMAGES} images are needed to train on. Give "
+            "more, or leave it out."
+        )
     if num_train < FEWEST_TRAINING_IMAGES or num_held_back < MIN_HELD_BACK:
         raise TrainingError(
             f"too few good images: {num_train} to train on and {num_held_back} held back; at least "

@@ -18,7 +18,7 @@ pytest.importorskip("waitress", reason="the serve extra is not installed")
 
 @pytest.fixture
 def start_service(artefact_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Service]]:
-    """A function that starts a service on a free port of the loopback; all are stopped afterwards."""
+    """A function that starts a service on the loopback, on a free port unless told; all are stopped afterwards."""
     monkeypatch.delenv("TFGANOMALY_TOKEN", raising=False)
     running = []
 
@@ -33,7 +33,7 @@ def start_service(artefact_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         session = WatchSession(
             artefact_path, source or NoSource(), WatchOptions(**values), load_detector, outlives_source=True
         )
-        service = Service(session, ServeOptions(port=0, **options), load_detector)
+        service = Service(session, ServeOptions(**{"port": 0, **options}), load_detector)
         thread = in_background(service.run)
         running.append((service, thread))
         wait_for(lambda: session.board.components())

@@ -26,8 +26,8 @@ from edge_runtime.serving.service import Service
 from edge_runtime.sources.source import SOURCE_COMPONENT
 from edge_runtime.watching.events import ComponentHealth
 from tests.edge_runtime.test_image_reading import png_header
+from tests.edge_runtime.watching.conftest import Interpreter, bad, good, with_interpreter
 from tests.edge_runtime.watching.fakes import ListSource, wait_for
-from tests.edge_runtime.watching.test_session import Interpreter, bad, good, with_interpreter
 
 Start = Callable[..., Service]
 TOKEN = "a-token-of-some-length"
@@ -104,6 +104,8 @@ def test_what_is_no_image_is_refused_in_one_line_and_the_service_goes_on(start_s
         assert words in answer["error"]
         assert "\n" not in answer["error"]
     assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
+    health = ask(service, "GET", "/health")[1]
+    assert (health["judged"], health["uploads_judged"], health["uploads_refused"]) == (0, 1, 9)
     metrics = ask(service, "GET", "/metrics")[1].decode()
     assert "tfganomaly_uploads_refused_total 9.0" in metrics
     assert "tfganomaly_uploads_judged_total 1.0" in metrics
@@ -206,9 +208,11 @@ def test_health_is_503_while_a_part_has_failed(start_service: Start) -> None:
     wait_for(lambda: service.session.loop.statistics.judged == 2)
     status, health = ask(service, "GET", "/health")
     assert (status, health["status"], health["judged"], health["anomalous"]) == (200, "ok", 2, 1)
+    assert health["can_judge"] is True
     source.state = ComponentHealth(SOURCE_COMPONENT, "failed", "unplugged")
     wait_for(lambda: ask(service, "GET", "/health")[0] == 503)
     health = ask(service, "GET", "/health")[1]
+    assert health["can_judge"] is False
     assert health["components"][0] == {"component": "source", "state": "failed", "message": "unplugged"}
     assert 'tfganomaly_health{component="source"} 2.0' in ask(service, "GET", "/metrics")[1].decode()
 
@@ -226,7 +230,10 @@ def test_metrics_are_what_prometheus_reads(start_service: Start) -> None:
     assert values["tfganomaly_frames_anomalous_total"] == 3
     assert values["tfganomaly_alarm"] == 1
     assert values["tfganomaly_threshold"] == 0.2
-    assert {sample.labels["quantile"] for sample in families["tfganomaly_latency_seconds"].samples} >= {"0.5", "0.95"}
+    latency = families["tfganomaly_latency_seconds"].samples
+    assert {sample.labels["percentile"] for sample in latency} == {"50", "95", "99"}
+    reserved = {"quantile", "le"}  # to summaries and histograms, which are none of these
+    assert not any(reserved & set(sample.labels) for family in families.values() for sample in family.samples)
 
 
 def test_threshold_and_alarm_are_changed_by_request(start_service: Start) -> None:
@@ -446,6 +453,13 @@ def test_an_interpreter_that_dies_under_uploads_is_a_state_of_health_and_loaded_
     wait_for(lambda: ask(service, "GET", "/health")[0] == 200)
     status, verdict = ask(service, "POST", "/v1/inspect", png(good()))
     assert (status, verdict["threshold"]) == (200, 0.2)
+
+
+def test_each_start_has_an_id_of_its_own_by_which_the_page_knows_a_restart(start_service: Start) -> None:
+    services = [start_service(), start_service()]
+    asked = [[ask(service, "GET", "/v1/live")[1]["start_id"] for _ in range(2)] for service in services]
+    assert all(first == second for first, second in asked)
+    assert asked[0][0] != asked[1][0]
 
 
 def test_the_page_state_holds_scores_and_new_frames_only(start_service: Start) -> None:

@@ -23,8 +23,8 @@ from edge_runtime.watching.model_slot import ModelSlot
 from tests.edge_runtime.conftest import cached_flatbuffer
 from tests.edge_runtime.serving.test_service import ask, png
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
+from tests.edge_runtime.watching.conftest import Interpreter, bad, with_interpreter
 from tests.edge_runtime.watching.fakes import wait_for
-from tests.edge_runtime.watching.test_session import Interpreter, bad, with_interpreter
 
 PICTURE = bad()
 MAX_PIXELS = 1_000_000

@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_an_anomalous_frame_is_saved_with_its_heatmap_and_judgement(tmp_path: Pa
     assert Image.open(folder / f"{stem}_heatmap.jpg").mode == "RGB"
     assert json.loads((folder / f"{stem}.json").read_text())["score"] == 0.9
     assert sink.counts().delivered == 1
+
+
+def test_the_name_of_a_frame_that_is_no_utf_8_is_kept(tmp_path: Path) -> None:
+    name = b"/in/Pr\xfc1.png".decode("utf-8", "surrogateescape")
+    sink = opened(tmp_path)
+    sink.deliver(replace(judgement(1, 0.9), frame=name), evidence())
+    sink.close(5)
+    (document,) = tmp_path.glob("*.json")
+    assert json.loads(document.read_text("utf-8"))["frame"] == name
 
 
 def test_a_blind_frame_is_no_evidence_of_a_defect(tmp_path: Path) -> None:

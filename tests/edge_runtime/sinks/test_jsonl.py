@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ def test_each_event_is_a_line_before_the_next_comes(tmp_path: Path) -> None:
     assert sink.health().state == "ok"
     assert sink.counts().delivered == 3
     sink.close(1)
+
+
+def test_names_that_are_no_utf_8_stay_apart(tmp_path: Path) -> None:
+    names = [
+        raw.decode("utf-8", "surrogateescape") for raw in (b"/in/Pr\xfc1.png", b"/in/Pr\xf61.png", "Prü1.png".encode())
+    ]
+    sink = opened(tmp_path / "events.jsonl")
+    for name in names:
+        sink.deliver(replace(judgement(1), frame=name), None)
+    sink.close(1)
+    lines = (tmp_path / "events.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == names
 
 
 def test_files_are_rotated_by_size_and_only_some_are_kept(tmp_path: Path) -> None:

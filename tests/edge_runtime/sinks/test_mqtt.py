@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import CalibrationError
+from edge_runtime.calibration import check_threshold
 from edge_runtime.sinks.mqtt import MqttSink, MqttTimes
 from edge_runtime.sinks.mqtt_connection import BrokerAddress, MqttConnection
 from edge_runtime.sinks.options import SinkOptions
@@ -51,9 +50,7 @@ class RememberingControls:
         self.calls: list[tuple[object, ...]] = []
 
     def set_threshold(self, threshold: float, origin: str) -> None:
-        if not math.isfinite(threshold):
-            raise CalibrationError(f"The threshold is {threshold}; a finite raw score was expected.")
-        self.calls.append((threshold, origin))
+        self.calls.append((check_threshold(threshold), origin))
 
     def clear_alarm(self, origin: str) -> None:
         self.calls.append(("clear", origin))
@@ -102,6 +99,10 @@ def test_a_name_that_is_no_utf_8_and_an_error_that_nobody_thought_of_end_nothing
     assert alarm.judgement is not None
     sink.deliver(replace(alarm, judgement=replace(alarm.judgement, frame=name)), None)
     wait_until(lambda: (listener.payloads(f"{PREFIX}/alarm") or [{}])[-1].get("alarm") == "on", "the alarm")
+    (event,) = listener.wait_for(f"{PREFIX}/event/alarm", 1)
+    assert event["judgement"]["frame"] == name
+    # What is retained is for Home Assistant, whose parser refuses a text with a lone surrogate.
+    assert listener.payloads(f"{PREFIX}/alarm")[-1]["judgement"]["frame"] == "Pr?fling1.png"
     send, errors = sink._send_what_is_due, [ZeroDivisionError("odd")]
 
     def fail_once(connection: MqttConnection) -> None:

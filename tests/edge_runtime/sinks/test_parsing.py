@@ -24,8 +24,8 @@ DEFAULT = SinkOptions()
         ("jsonl:out.jsonl", JsonLinesSink, "jsonl out.jsonl"),
         ("jsonl:/var/log/a:b.jsonl", JsonLinesSink, "jsonl /var/log/a:b.jsonl"),
         ("evidence:pictures", EvidenceSink, "evidence pictures"),
-        ("http://host/a?key=1", WebhookSink, "webhook http://host/a"),
-        ("https://host:8443/a", WebhookSink, "webhook https://host:8443/a"),
+        ("http://host/a?key=1", WebhookSink, "webhook http://host #32b7"),
+        ("https://host:8443/a", WebhookSink, "webhook https://host:8443 #f7fa"),
     ],
 )
 def test_a_specification_opens_its_sink(specification: str, kind: type, name: str) -> None:

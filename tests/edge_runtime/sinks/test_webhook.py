@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -93,8 +94,20 @@ def test_events_are_posted_in_order_with_token_and_key(server: Server, make_sink
     assert {header["Content-Type"] for header in headers} == {"application/json"}
     assert len({header["Idempotency-Key"] for header in headers}) == 5
     assert server.requests[0][2] == alarm_change(1).to_dict()
-    assert "k3y" not in sink.name
     assert sink.health().state == "ok"
+
+
+def test_a_webhook_is_known_by_its_host_and_two_of_a_host_by_different_names() -> None:
+    def name(url: str) -> str:
+        sink = WebhookSink(url, token=None, tls=None, queue_capacity=10, judgements="none")
+        assert sink.health().component == sink.name
+        return sink.name
+
+    base = "https://hooks.slack.com:8443"
+    names = [name(f"{base}/services/T0/B0/{key}?key={other}") for key, other in (("s3cret", "a"), ("0ther", "k3y"))]
+    assert all(re.fullmatch(re.escape(f"webhook {base} #") + "[0-9a-f]{4}", shown) for shown in names)
+    assert names[0] != names[1]
+    assert names[0] == name(f"{base}/services/T0/B0/s3cret?key=a")
 
 
 def test_a_failing_server_gets_the_same_event_again_until_it_takes_it(

@@ -20,6 +20,7 @@ from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.opening import SourceOptions, open_source, without_password
 from edge_runtime.sources.picamera import PiCamera
 from edge_runtime.sources.source import Frame, Source
+from tests.edge_runtime.watching.fakes import wait_for
 
 
 def plain(value: int) -> np.ndarray:
@@ -58,8 +59,7 @@ def next_of(source: Source, timeout_seconds: float = 20.0) -> Frame:
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     source = LiveSource("camera:0", lambda: FakeCamera([plain(value) for value in range(10)]))
     source.start()
-    while not source.exhausted:
-        time.sleep(0.01)
+    wait_for(lambda: source.exhausted)
     frame = source.next_frame(1)
     assert frame is not None
     assert (frame.name, int(np.asarray(frame.content).max())) == ("frame 10", 9)
@@ -88,9 +88,12 @@ def test_a_lost_camera_is_opened_again_with_growing_waits() -> None:
     source.start()
     assert int(np.asarray(next_of(source).content).max()) == 1
     states = set()
-    while len(opened) < 4:
+
+    def is_open_again() -> bool:
         states.add((source.health().state, source.health().message))
-        time.sleep(0.005)
+        return len(opened) == 4
+
+    wait_for(is_open_again)
     assert ("failed", "unplugged") in states
     assert ("failed", "not there") in states
     assert ("failed", "'camera:0' failed: a driver's own error.") in states
@@ -115,13 +118,26 @@ def test_a_camera_that_cannot_even_be_closed_is_opened_again() -> None:
     source.close()
 
 
-def test_a_camera_that_falls_silent_without_an_error_is_noticed() -> None:
-    source = LiveSource("camera:0", lambda: FakeCamera([plain(1), plain(2)], 0.5), silent_seconds=0.1)
+def test_a_camera_that_falls_silent_without_an_error_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_seconds = 100.0
+    monkeypatch.setattr("edge_runtime.sources.live.monotonic", lambda: now_seconds)
+    ends = threading.Event()
+
+    class Silent(FakeCamera):
+        def read(self) -> np.ndarray:
+            if not self.pictures:
+                ends.wait()
+            return super().read()
+
+    source = LiveSource("camera:0", lambda: Silent([plain(1)]), silent_seconds=10)
     source.start()
     next_of(source)
-    time.sleep(0.3)
+    now_seconds = 109.0
+    assert source.health().state == "ok"
+    now_seconds = 111.0
     assert source.health().state == "failed"
-    assert "no frame for 0.1 s" in source.health().message
+    assert "no frame for 10 s" in source.health().message
+    ends.set()
     source.close()
 
 
@@ -136,15 +152,17 @@ def test_what_can_never_work_is_said_at_the_start() -> None:
 def test_a_camera_that_is_refused_late_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_runtime.sources.live._FIRST_TRY_SECONDS", 0.01)
 
+    looked = threading.Event()
+
     def refuse() -> FakeCamera:
-        time.sleep(0.2)
+        looked.wait()
         raise MissingExtraError("install it")
 
     source = LiveSource("camera:0", refuse)
     source.start()
     assert source.health().state == "ok"
-    while source.health().state == "ok":
-        time.sleep(0.01)
+    looked.set()
+    wait_for(lambda: source.health().state != "ok")
     assert source.health().message == "install it"
     source.close()
 
@@ -380,6 +398,8 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         ("ftp://host/x", "rtsp, rtsps, http, https"),
         ("ftp://user:secret@host/x", "^'ftp://host/x' begins with"),
         ("rtsp://[x/", "begins with 'rtsp://' is none"),
+        ("", "SOURCE is empty"),
+        (" ", "SOURCE is empty"),
     ):
         with pytest.raises(SourceError, match=word):
             open_source(specification)

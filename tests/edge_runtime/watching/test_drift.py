@@ -18,6 +18,18 @@ def calibrated(count: int = 300) -> Calibration:
     return calibrate(good_scores(count, 1000), MapRange(0, 1, 1))
 
 
+def evenly_calibrated() -> Calibration:
+    """3000 scores that lie evenly between 0 and 1."""
+    return calibrate(np.linspace(0, 1, 3000), MapRange(0, 1, 1))
+
+
+def even_scores(count: int, low: float, high: float = 1.0) -> np.ndarray:
+    """Scores that lie evenly in an interval, any ten that follow one another nearly so too."""
+    tens = (np.arange(10) + 0.5) / 10
+    offsets = (np.arange(count // 10) + 0.5) / (count // 10) / 10 - 0.05
+    return low + (high - low) * (offsets[:, np.newaxis] + tens).ravel()
+
+
 def changes(scores: np.ndarray, calibration: Calibration | None = None, window: int = 200) -> list[bool]:
     monitor = DriftMonitor(calibration or calibrated(), window)
     found = [monitor.update(float(score)) for score in scores]
@@ -80,6 +92,37 @@ def test_a_line_that_stands_still_is_not_a_changed_scene() -> None:
     for position in (10, 50, 90):  # one part is seen over and over, with the camera's noise
         noise = np.random.default_rng(position).normal(0, 1e-4, 600)
         assert changes(calibration.score_quantiles[position] + noise, calibration) == []
+
+
+def test_scores_that_vary_by_less_than_a_quarter_of_the_usual_stand_still() -> None:
+    calibration = evenly_calibrated()  # quartiles 0.5 apart; a quarter of that is allowed
+    assert changes(even_scores(200, 0.68, 0.92), calibration) == []
+    assert changes(even_scores(200, 0.67, 0.93), calibration) == [True]
+
+
+@pytest.mark.parametrize("level", [0.005, 0.995])
+def test_a_line_that_stands_still_at_a_score_that_hardly_any_part_has_is_a_changed_scene(level: float) -> None:
+    assert changes(np.full(300, level), evenly_calibrated()) == [True]
+
+
+def test_a_difference_that_is_certain_but_small_is_not_a_changed_scene() -> None:
+    assert changes(even_scores(1000, 0.12), evenly_calibrated(), window=1000) == []
+    assert changes(even_scores(1000, 0.22), evenly_calibrated(), window=1000) == [True]
+
+
+def test_a_changed_scene_stays_so_until_the_difference_is_well_below_the_limit() -> None:
+    changed, still_changed, back = even_scores(200, 0.3), np.tile(even_scores(200, 0.17), 2), even_scores(200, 0.12)
+    calibration = evenly_calibrated()
+    assert changes(np.concatenate([changed, still_changed]), calibration) == [True]
+    assert changes(np.concatenate([changed, still_changed, back]), calibration) == [True, False]
+    assert changes(still_changed, calibration) == []
+
+
+def test_a_full_window_is_tested_four_times_as_it_goes_by() -> None:
+    monitor = DriftMonitor(evenly_calibrated(), 40)
+    scores = [*even_scores(40, 0.0), *[9.0] * 40]  # from the 61st on most of the window is above all that is known
+    found = [number for number, score in enumerate(scores, start=1) if monitor.update(float(score)) is not None]
+    assert found == [70]
 
 
 def test_a_window_of_zero_never_tests() -> None:

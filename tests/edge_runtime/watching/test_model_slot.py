@@ -12,7 +12,7 @@ from edge_runtime.errors import BackendError
 from edge_runtime.watching.model_slot import ModelSlot
 from tests.edge_runtime.conftest import cached_flatbuffer
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
-from tests.edge_runtime.watching.test_session import good
+from tests.edge_runtime.watching.conftest import good
 
 
 @pytest.mark.parametrize("content", [b"no model", None], ids=["a refused file", "no file"])

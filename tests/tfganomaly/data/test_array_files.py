@@ -144,6 +144,37 @@ def test_truncated_cifar_archive_is_a_clear_error(cifar_archive: Path):
     expect_error(lambda: read_cifar_archive(cifar_archive), "cannot be read as an archive of the Python batches")
 
 
+@pytest.mark.parametrize(
+    ("key", "array", "part"),
+    [
+        (
+            b"data",
+            np.full((10, 3072), 0.5),
+            r"'data_batch_1' in '.*' are float64 of shape \(10, 3072\); expected uint8",
+        ),
+        (b"data", np.zeros((10, 1024), np.uint8), r"are uint8 of shape \(10, 1024\); expected uint8"),
+        (b"labels", np.arange(10) / 10, "labels of type float64"),
+    ],
+)
+def test_cifar_batches_of_a_wrong_type_are_clear_errors(
+    tmp_path: Path, cifar_batches: dict[str, bytes], key: bytes, array: np.ndarray, part: str
+):
+    for name, content in cifar_batches.items():
+        batch = pickle.loads(content, encoding="bytes")
+        (tmp_path / name).write_bytes(pickle.dumps({**batch, key: array}, protocol=2))
+    with pytest.raises(DataError, match=part):
+        read_cifar_folder(tmp_path)
+
+
+def test_the_digest_is_that_of_the_arrays_and_not_of_their_format(tmp_path: Path, idx_folder: Path, digits: Arrays):
+    np.savez(tmp_path / "same.npz", **{**digits, "y_test": digits["y_test"].astype(np.int32)})
+    digits["y_test"][3] += 1
+    np.savez(tmp_path / "other.npz", **digits)
+    expected = read_idx_folder(idx_folder).sha256()
+    assert read_npz(tmp_path / "same.npz").sha256() == expected
+    assert read_npz(tmp_path / "other.npz").sha256() != expected
+
+
 class Attack:
     """Would write a file when unpickled without care."""
 

@@ -92,6 +92,9 @@ def test_copies_within_and_across_the_parts_are_counted(tmp_path: Path) -> None:
     found = oddities(loaded((*items, *items[:3])), loaded((*others, items[0])), SQUARE)
     assert "3 of 13 training images are exact copies of others: the model learns from 10 only" in found[0]
     assert "1 of 5 held-back images are exact copies of training images" in found[1]
+    assert len(found) == 2
+    (found_within,) = oddities(loaded(items), loaded((*others, *others[:2])), SQUARE)
+    assert "2 of 6 held-back images are exact copies of others of them: the threshold rests on 4 only" in found_within
 
 
 def test_blank_images_are_named(tmp_path: Path) -> None:

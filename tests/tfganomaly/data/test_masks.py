@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfganomaly.data.masks import find_masks
+from edge_runtime.image_reading import read_image
+from tfganomaly.data.masks import find_masks, upright_size
 
 Write = Callable[..., list[Path]]
 
@@ -85,6 +86,27 @@ def test_mask_without_an_image_is_a_warning(tmp_path: Path, cracks: list[Path], 
     assert warnings == [
         "1 mask(s) in ground_truth/crack belong to no image and are ignored, such as 'part77_mask.png'."
     ]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_a_header_is_that_of_the_picture_that_is_read(tmp_path: Path, suffix: str, orientation: int):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"part{suffix}"
+    try:
+        Image.fromarray(np.zeros((8, 16), np.uint8)).save(path, exif=exif)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {suffix}")
+    assert upright_size(path) == read_image(path).size == ((8, 16) if orientation >= 5 else (16, 8))
+
+
+def test_a_header_that_cannot_be_read_has_no_size(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "part.png"
+    Image.fromarray(np.zeros((8, 16), np.uint8)).save(path, exif=exif.tobytes()[:9])
+    assert upright_size(path) is None
 
 
 def test_photograph_that_exif_turns_fits_an_upright_mask(tmp_path: Path, write_masks: Write):

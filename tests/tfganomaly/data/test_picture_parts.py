@@ -31,8 +31,9 @@ def photograph(path: Path, width: int, height: int, orientation: int = 1) -> Ima
         ((90, 90), 1, WHOLE),
     ],
 )
-def test_the_part_is_where_the_prepared_pixels_show_the_picture(tmp_path: Path, size, orientation, part):
-    item = photograph(tmp_path / "a.jpg", *size, orientation)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_part_is_where_the_prepared_pixels_show_the_picture(tmp_path: Path, size, orientation, part, suffix):
+    item = photograph(tmp_path / f"a{suffix}", *size, orientation)
     assert picture_parts([item], LETTERBOX) == (part,)
     pixels = prepare_image(item.source, LETTERBOX)[:, :, 0].astype(float)
     if part[0] != WHOLE[0]:

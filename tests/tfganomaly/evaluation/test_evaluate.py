@@ -157,6 +157,20 @@ def test_more_false_alarms_than_asked_for_are_said(parts, make_scorer, make_data
     assert any("set to accept 10.0% false alarms" in text for text in result.warnings)
 
 
+def test_a_threshold_higher_than_needed_is_said_unless_it_was_to_be_sure(parts, make_scorer, make_dataset, tmp_path):
+    scorer = make_scorer().calibrated_on(parts.validation)
+    # The good parts of the test are smoother, so none of them is above a threshold for 40% false alarms.
+    other = make_dataset(tmp_path / "other", num_good=40, defects=(), size=(96, 72))
+    scorer.calibration = replace(scorer.calibration, false_alarm_rate=0.4)
+    result = evaluate(scorer, replace(parts, test=other.test))
+    assert result.at_threshold.false_alarm_rate == 0
+    assert any("it is higher than needed" in text for text in result.warnings)
+    scorer.calibration = replace(scorer.calibration, confidence=0.95)
+    sure = evaluate(scorer, replace(parts, test=other.test))
+    assert not any("was set to accept" in text for text in sure.warnings)
+    assert sure.requested_false_alarm_rate == 0.4
+
+
 def test_an_overridden_threshold_is_not_blamed_for_its_false_alarms(parts, make_scorer):
     scorer = make_scorer().calibrated_on(parts.validation)
     scorer.threshold = 0.0

@@ -43,6 +43,57 @@ def test_the_noise_of_a_jpeg_mask_is_not_defect(tmp_path):
     np.testing.assert_array_equal(read_mask(path), mask > 0)
 
 
+@pytest.mark.parametrize(("options", "is_lossy"), [({"quality": 60}, True), ({"lossless": True}, False)])
+@pytest.mark.parametrize("extra", [{}, {"icc_profile": b"profile"}])
+def test_only_a_lossy_webp_mask_has_noise(tmp_path, options, is_lossy, extra):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[9:20, 9:20] = 255 if is_lossy else 2  # a class number
+    path = tmp_path / "m.webp"
+    try:
+        Image.fromarray(mask).save(path, **options, **extra)
+    except (KeyError, OSError):
+        pytest.skip("this Pillow has no WebP")
+    if is_lossy:
+        assert np.asarray(Image.open(path).convert("L"))[mask == 0].max() > 0
+    np.testing.assert_array_equal(read_mask(path), mask > 0)
+
+
+def test_a_film_of_lossy_pictures_has_noise_too(tmp_path):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[9:20, 9:20] = 255
+    path = tmp_path / "m.webp"
+    try:
+        Image.fromarray(mask).save(path, save_all=True, append_images=[Image.fromarray(mask[::-1])], quality=60)
+    except (KeyError, OSError):
+        pytest.skip("this Pillow has no WebP")
+    assert b"ANMF" in path.read_bytes()
+    np.testing.assert_array_equal(read_mask(path), mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("colours", "defect_numbers"),
+    [
+        ([255, 255, 255, 255, 0, 0, 0, 0, 255], (1, 2)),  # no black: class numbers, of which 0 is good
+        ([255, 255, 255, 0, 0, 0, 0, 0, 255], (0, 2)),  # as a program that makes files smaller may sort two colours
+        ([0, 0, 0, 255, 255, 255, 0, 0, 255], (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_mask_with_a_palette_is_read_by_its_colours_or_class_numbers(tmp_path, colours, defect_numbers, suffix):
+    numbers = np.array([[0, 1, 1], [2, 0, 0]], np.uint8)
+    picture = Image.fromarray(numbers).convert("P")
+    picture.putdata(numbers.ravel().tolist())
+    picture.putpalette(colours)
+    picture.save(tmp_path / f"m{suffix}")
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m{suffix}"), np.isin(numbers, defect_numbers))
+
+
+def test_a_turned_mask_of_sixteen_bits_is_upright(tmp_path):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) // 5
+    Image.fromarray(values).save(tmp_path / "m.tif", tiffinfo={0x0112: 6})
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), np.rot90(values, -1) > 0)
+
+
 def test_a_mask_that_is_no_image_is_an_error(tmp_path):
     (tmp_path / "m.png").write_text("not an image")
     with pytest.raises(ImageError, match=r"m\.png"):

@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -5,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_runtime.errors import OutputError
 from edge_runtime.outline import FOUND_COLOUR, TRUE_COLOUR
@@ -135,6 +138,24 @@ def test_cards_show_input_reconstruction_and_heatmap(result, scorer, parts, make
     latent_only = make_scorer(with_reconstruction=False).calibrated_on(parts.validation)
     html = render_report(evaluate(latent_only, parts), latent_only, images_per_section=1)
     assert re.findall(r"<figcaption>(\w+)</figcaption>", html)[:2] == ["input", "heatmap"]
+
+
+@pytest.mark.parametrize(("brightness", "spread"), [(60, 12), (190, 30), (120, 2)])
+def test_a_reconstruction_has_the_brightness_of_its_input(brightness, spread, parts, make_scorer):
+    scorer = make_scorer()
+    scorer.preprocessing = replace(scorer.preprocessing, contrast_rule="normalised")
+    scorer.calibrated_on(parts.validation)
+    pixels = np.full((64, 64), brightness - spread, np.uint8)
+    pixels[:, 32:] = brightness + spread
+    result = evaluate(scorer, replace(parts, test=(ImageItem("part.png", pixels),)))
+    (section, *_) = build_gallery(choose_images(result, 1), result, scorer)
+    drawn, reconstructed = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(panel.data_uri.partition(",")[2])))).astype(float)
+        for panel in section.cards[0].panels[:2]
+    )
+    assert reconstructed.mean() == pytest.approx(drawn.mean(), abs=2)
+    # The blur of the reconstruction ends before the quarter at the edge; JPEG and rounding take a grey level or two.
+    assert reconstructed[:, -20:].mean() - reconstructed[:, :20].mean() == pytest.approx(2 * spread, abs=3)
 
 
 def test_galleries_are_ordered_by_score(result):

@@ -81,7 +81,8 @@ def test_a_collapsed_discriminator_is_drawn_anew_and_a_healthy_one_is_not(images
         keras.utils.set_random_seed(5)
         model = Ganomaly(TINY)
         model.prepare_training(learning_rate=2e-4, beta_1=0.5, seed=5, xla=xla, steps=40)
-        model.train_on_batch(images)
+        logs = model.train_on_batch(images, return_dict=True)
+        assert logs["discriminator_redraws"] == int(model.redraw_count)
         return int(model.redraw_count), [variable.numpy() for variable in model.discriminator.trainable_variables]
 
     count, trained = after_one_step()

@@ -64,6 +64,12 @@ def test_the_losses_are_those_computed_by_hand():
     assert float(window_losses.damaged_window_loss(distances, none)) == 0
 
 
+def test_the_hardest_windows_are_two_of_a_hundred():
+    distances = tf.reshape(tf.square(tf.range(1.0, 101.0)) - 1, (1, 10, 10))  # h = 0, 1, ... 99
+    is_good = tf.reshape(tf.cast(tf.range(100) < 98, tf.float32), (1, 10, 10))
+    assert float(window_losses.hardest_window_loss(distances, is_good)) == pytest.approx((96 + 97) / 2)
+
+
 def test_windows_without_any_distance_give_finite_losses_and_gradients():
     latent = tf.Variable(np.zeros((1, 2, 2, 4), np.float32))
     with tf.GradientTape() as tape:
@@ -73,11 +79,12 @@ def test_windows_without_any_distance_give_finite_losses_and_gradients():
     assert np.isfinite(tape.gradient(loss, latent).numpy()).all()
 
 
-def test_the_epoch_is_chosen_by_the_score_that_decides():
+@pytest.mark.parametrize("windows", [16, 32])  # along a side: the largest 2.56 and 10.24 of them, rounded
+def test_the_epoch_is_chosen_by_the_score_that_decides(windows):
     random = np.random.default_rng(0)
-    latent = random.normal(0, 1, (3, 32, 32, 8)).astype(np.float32)
+    latent = random.normal(0, 1, (3, windows, windows, 8)).astype(np.float32)
     outputs = ModelOutputs(latent, np.zeros_like(latent))
-    images = np.zeros((3, 256, 256, 1), np.float32)
+    images = np.zeros((3, 8 * windows, 8 * windows, 1), np.float32)
     ours = _top_mean(tf.reduce_sum(tf.square(latent), axis=-1)).numpy() / 8
     np.testing.assert_allclose(ours, anomaly_scores(WindowGanomaly.score_rule, images, outputs), rtol=1e-5)
 

@@ -60,6 +60,11 @@ def test_records_are_flat_and_hold_every_option_and_figure(finished):
     assert (first["num_test_good"], first["num_test_anomalous"]) == (90, 50)
     assert len(first["data_fingerprint"]) == 64
     assert first["version_tensorflow"]
+    manifest = RunFolder(folder / "class-0_seed-0").read_manifest()
+    assert first["processor"] == manifest["machine"]["processor"]
+    assert first["usable_cores"] == manifest["machine"]["usable_cores"]
+    assert first["resumed_with_others"] is False
+    assert first["discriminator_redraws"] == 0
 
 
 def test_figures_are_those_of_the_kept_scores_and_of_every_epoch(finished):
@@ -101,6 +106,7 @@ def test_an_interrupted_experiment_ends_with_the_same_results(finished, tiny_mni
     assert not (folder / "class-2_seed-0" / "result.json").exists()
     assert RunFolder(folder / "class-2_seed-0").read_history()
     (folder / "class-0_seed-1" / "checkpoint").mkdir(parents=True)  # a kill while a run folder was being made
+    (folder / "class-0_seed-1" / ".config.4711-0123abcd.part.json").write_text("{")
     reproduce(*arguments, archive=tiny_mnist)
     whole = finished[0]
     assert (folder / "results.json").read_bytes() == (whole / "results.json").read_bytes()
@@ -141,6 +147,24 @@ def test_a_score_that_the_first_epochs_did_not_know_is_left_out(finished, tmp_pa
     scores = EpochScores.load(folder / "test_scores.npz")
     records = pair_records(RunFolder(folder), scores, COLLECTIONS["mnist"], 2, "clean")
     assert [record["score"] for record in records] == [name for name in SCORES if name != "relative_latent_l2"]
+
+
+def test_what_a_run_was_resumed_with_and_its_redraws_reach_the_records(finished, tmp_path):
+    run = RunFolder(shutil.copytree(finished[0] / "class-2_seed-0", tmp_path / "run"))
+    run.write_manifest({**run.read_manifest(), "resumed_with": [{"git_revision": "another"}]})
+    history = run.read_history()
+    run.write_history([*history[:-1], {**history[-1], "discriminator_redraws": 3.0}])
+    scores = EpochScores.load(run.path / "test_scores.npz")
+    for record in pair_records(run, scores, COLLECTIONS["mnist"], 2, "clean"):
+        assert (record["resumed_with_others"], record["discriminator_redraws"]) == (True, 3)
+
+
+def test_a_checkpoint_that_a_kill_left_in_a_finished_training_is_removed(finished, tiny_mnist, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "killed")
+    checkpoint = folder / "class-2_seed-0" / "checkpoint" / "epoch-00002.weights.h5"
+    checkpoint.touch()
+    reproduce("mnist", folder, ["2"], ReproductionOptions(seeds=1), TINY, archive=tiny_mnist)
+    assert not checkpoint.exists()
 
 
 def test_table_and_pictures_show_all_classes(finished):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,15 @@ from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
+from tfganomaly.training import stand_out
 from tfganomaly.training.run_folder import RunFolder
-from tfganomaly.training.stand_out import ALWAYS_SHOWN, MOST_SHOWN, find_strangest, report_stand_outs
+from tfganomaly.training.stand_out import (
+    ALWAYS_SHOWN,
+    MOST_SHOWN,
+    SMALLEST_DISTANCE,
+    find_strangest,
+    report_stand_outs,
+)
 
 SIZE = 32
 
@@ -59,7 +67,7 @@ def test_defects_among_the_good_images_stand_out_and_the_others_do_not(tmp_path)
     found = find_stand_outs(FlatScorer(), train, validation)
     assert {one.item.name for one in found} == {"train_007.png", "train_150.png", "held_003.png"}
     assert [one.item.name for one in found if one.is_held_back] == ["held_003.png"]
-    assert all(one.times_usual > 2 for one in found)
+    assert all(one.distance > SMALLEST_DISTANCE for one in found)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,7 +95,7 @@ def test_the_report_names_them_and_shows_them_on_a_sheet(tmp_path, run_folder):
     validation = images(tmp_path / "parts", 10, marked=(0,), seed=1, part="held")
     scorer = FlatScorer()
     (note,) = report_stand_outs(run_folder, scorer, scorer.calibration, train, validation)
-    assert note.startswith("7 of 110 good images stand out: ")
+    assert note.startswith("7 of 110 good images stand out, more than 7 deviations from the usual: ")
     assert "and 2 more" in note
     assert str(run_folder.stand_out_path) in note
     assert "1 of them was held back and may have lifted the threshold" in note
@@ -103,6 +111,76 @@ def test_where_none_stands_out_the_strangest_are_shown_all_the_same(tmp_path, ru
     (note,) = report_stand_outs(run_folder, scorer, scorer.calibration, calm, held_back)
     assert note.startswith(f"no good image stands out by far; the {ALWAYS_SHOWN} strangest are in ")
     assert run_folder.stand_out_path.is_file()
+
+
+def test_what_the_sheet_prints_falls_from_tile_to_tile_and_passes_the_limit_where_one_stands_out(
+    tmp_path, run_folder, monkeypatch
+):
+    sheets = []
+    monkeypatch.setattr(
+        stand_out,
+        "contact_sheet",
+        lambda tiles, **rest: sheets.append((tiles, rest["title"])) or Image.new("L", (1, 1)),
+    )
+    train = images(tmp_path / "parts", 100, marked=(4,))
+    scorer = FlatScorer()
+    report_stand_outs(
+        run_folder, scorer, scorer.calibration, train, images(tmp_path / "parts", 10, seed=1, part="held")
+    )
+    ((tiles, title),) = sheets
+    printed = [float(tile.note.removeprefix("distance ").partition(",")[0]) for tile in tiles]
+    assert printed == sorted(printed, reverse=True)
+    assert [tile.is_marked for tile in tiles] == [distance > SMALLEST_DISTANCE for distance in printed]
+    assert all("limit 7;" in tile.note for tile in tiles)
+    assert "1 of all stand out, by more than 7 deviations" in title
+
+
+def test_the_sheet_has_file_names_and_the_list_beside_it_full_paths(tmp_path, run_folder, monkeypatch):
+    captions = []
+    monkeypatch.setattr(
+        stand_out,
+        "contact_sheet",
+        lambda tiles, **_: captions.extend(tile.caption for tile in tiles) or Image.new("L", (1, 1)),
+    )
+    train = images(tmp_path / "parts", 50, marked=(9,))
+    train = LoadedImages(train.pixels, tuple(ImageItem(f"train/good/{item.name}", item.source) for item in train.items))
+    scorer = FlatScorer()
+    (note,) = report_stand_outs(
+        run_folder, scorer, scorer.calibration, train, images(tmp_path / "parts", 5, seed=1, part="held")
+    )
+    written = json.loads((run_folder.path / "stand_out.json").read_text("utf-8"))
+    listed = written["images"]
+    assert captions[0] == "train_009.png"
+    assert [Path(one["path"]).name for one in listed] == captions
+    assert listed[0]["path"] == str(tmp_path / "parts" / "train_009.png")
+    assert [one["stands_out"] for one in listed] == [True] + [False] * (ALWAYS_SHOWN - 1)
+    assert listed[0]["distance"] > written["limit"] == SMALLEST_DISTANCE
+    assert "stand_out.json" in note
+
+
+def test_the_list_names_an_image_that_is_no_file_as_the_data_set_does(tmp_path, run_folder):
+    held_back, train = images(tmp_path / "parts", 5, seed=1, part="held"), images(tmp_path / "parts", 20)
+    train = LoadedImages(
+        train.pixels,
+        tuple(ImageItem(f"train/bag/{row:05d}", train.pixels[row, :, :, 0]) for row in range(len(train.items))),
+    )
+    scorer = FlatScorer()
+    report_stand_outs(run_folder, scorer, scorer.calibration, train, held_back)
+    listed = json.loads((run_folder.path / "stand_out.json").read_text("utf-8"))["images"]
+    assert {one["path"] for one in listed if not one["is_held_back"]} <= {item.name for item in train.items}
+
+
+def test_a_line_break_in_a_name_does_not_break_the_note(tmp_path, run_folder):
+    train = images(tmp_path / "parts", 50, marked=(9,))
+    items = list(train.items)
+    items[9] = ImageItem("part\nError: forged\x1b[2J.png", items[9].source)
+    scorer = FlatScorer()
+    validation = images(tmp_path / "parts", 5, seed=1, part="held")
+    (note,) = report_stand_outs(
+        run_folder, scorer, scorer.calibration, LoadedImages(train.pixels, tuple(items)), validation
+    )
+    assert "part\\nError: forged\\x1b[2J.png" in note
+    assert note.isprintable()
 
 
 def test_a_picture_that_has_gone_is_drawn_as_the_model_saw_it(tmp_path, run_folder):

@@ -13,11 +13,15 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
-from edge_runtime.errors import TfganomalyError
+from edge_runtime.artefact import write_artefact
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.errors import CalibrationError, TfganomalyError
 from edge_runtime.preprocessing import prepare_image, scale_pixels
 from edge_runtime.scoring import anomaly_scores
+from tests.edge_runtime.conftest import cached_flatbuffer
+from tests.edge_runtime.tiny_model import tiny_metadata
 from tfganomaly.errors import DataError, OptionError, RunError, TrainingError
-from tfganomaly.training import trainer
+from tfganomaly.training import provenance, trainer
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.run import load_run
 from tfganomaly.training.run_folder import RunFolder
@@ -145,6 +149,23 @@ def test_a_finished_run_can_be_given_more_epochs_but_no_other_option(good_folder
     with pytest.raises(RunError, match="begun with the data"):
         train("elpv", tmp_path / "longer", resume=True)
     assert train(str(good_folder), tmp_path / "longer", "paper", {"epochs": 2}, resume=True).epochs == 2
+    with pytest.raises(OptionError, match=r"--epochs is 1, but the run .*longer' has been trained for 2 already"):
+        train(str(good_folder), tmp_path / "longer", "paper", {"epochs": 1}, resume=True)
+    assert load_run(tmp_path / "longer").config.training.epochs == 2
+
+
+@pytest.mark.parametrize("kind", ["run", "artefact"])
+def test_only_a_finite_number_is_taken_as_threshold(finished, tmp_path, kind):
+    if kind == "run":
+        scorer = load_run(finished[0])
+    else:
+        write_artefact(tmp_path / "tiny.tflite", cached_flatbuffer(32, 1), tiny_metadata())
+        scorer = AnomalyDetector(tmp_path / "tiny.tflite")
+    scorer.threshold = 2
+    for threshold in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(CalibrationError, match="finite raw score"):
+            scorer.threshold = threshold
+    assert scorer.threshold == 2.0
 
 
 def test_changed_training_images_are_noticed_at_resume(good_folder, tmp_path):
@@ -358,6 +379,24 @@ def test_a_change_of_the_score_that_is_stopped_leaves_no_threshold_of_the_former
         load_run(copy)
     train(str(good_folder), copy, resume=True)
     assert load_run(copy).calibration.threshold != load_run(path).calibration.threshold
+
+
+def test_a_resume_elsewhere_is_written_down_beside_what_the_run_was_begun_with(
+    finished, good_folder, tmp_path, monkeypatch
+):
+    folder = RunFolder(shutil.copytree(finished[0], tmp_path / "copy"))
+    begun = folder.read_manifest()
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "import_quietly", stop)
+    monkeypatch.setattr(provenance, "git_revision", lambda: "another")
+    with pytest.raises(KeyboardInterrupt):
+        train(str(good_folder), folder.path, resume=True)
+    manifest = folder.read_manifest()
+    assert manifest["git_revision"] == begun["git_revision"]
+    assert manifest["resumed_with"] == [{"git_revision": "another"}]
 
 
 @pytest.mark.parametrize("score", ["feature_l2", "weighted_sum", "latent_l2=1,feature_l2=1"])

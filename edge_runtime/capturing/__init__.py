@@ -1,0 +1,1 @@
+"""Part of tfganomaly: takes photographs of parts, to train and calibrate on."""
