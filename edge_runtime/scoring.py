@@ -61,8 +61,7 @@ class ModelOutputs:
 
 
 TOP_SHARE = 0.01
-# Of the square root of a reconstruction error, for an image that is reconstructed to the bit.
-_LEAST_DIFFICULTY = 1e-6
+_LEAST_DIFFICULTY = 1 / 255  # half a grey level: an image is reconstructed no better than that
 
 
 def _largest(windows: np.ndarray) -> np.ndarray:
@@ -100,8 +99,12 @@ def _reconstruction_l1(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) 
 
 
 def _relative_latent_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
-    difficulty = np.sqrt(_reconstruction_l1(inputs, outputs, pooling))
-    return _latent_l2(inputs, outputs, pooling) / np.maximum(difficulty, _LEAST_DIFFICULTY)
+    return _latent_l2(inputs, outputs, pooling) / np.sqrt(_difficulty(inputs, outputs))
+
+
+def _difficulty(inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
+    """How hard each image was to reconstruct, the mean over pixels and channels of |x - x_hat|: float64 (B,), > 0."""
+    return np.maximum(_reconstruction_l1(inputs, outputs, "mean"), _LEAST_DIFFICULTY)
 
 
 def _feature_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:
@@ -190,6 +193,11 @@ class ScoreRule:
     def needs_reconstruction(self) -> bool:
         """Whether the score or the map is made from the reconstruction."""
         return self.map_source == "reconstruction" or any(map(self.components.get, _OF_RECONSTRUCTIONS))
+
+    @property
+    def is_map_relative(self) -> bool:
+        """Whether the map is, as the score is, by how hard the image was to reconstruct."""
+        return self.map_source == "latent" and bool(self.components.get("relative_latent_l2"))
 
     @property
     def needs_textures(self) -> bool:
@@ -312,7 +320,8 @@ def anomaly_maps(
     "reconstruction": mean over channels of |x - x_hat|, smoothed by a binomial filter of 5 x 5 pixels, which
     takes away single noisy pixels and leaves a scratch of two. "latent": the windows' distances, interpolated
     between the windows' centres; where the rule has statistics, the geometric mean of that and of the product of their
-    factors of windows and of cells, interpolated alike.
+    factors of windows and of cells, interpolated alike. Where the score is "relative_latent_l2", such a map is divided
+    by the mean over the image of |x - x_hat|: what is rough everywhere deviates more everywhere.
 
     Args:
         rule: Where the map comes from.
@@ -338,6 +347,8 @@ def anomaly_maps(
         of_windows, of_cells = rule.statistics.map_factors(known, rule.statistics.cell_distances(textures))
         of_windows = _upsample_windows(of_windows, height, width, overlap=0.5)
         maps = np.sqrt(maps * of_windows * _upsample_windows(of_cells, height, width))
+    if rule.is_map_relative:
+        maps /= _difficulty(inputs, outputs)[:, np.newaxis, np.newaxis]
     return maps.astype(np.float32)
 
 

@@ -110,8 +110,9 @@ class TrainingOptions:
     )
     score: str | None = option(
         None,
-        "What decides: latent_l2 (the authors' code; usual), latent_l1 (the paper's text), reconstruction_l1, "
-        "relative_latent_l2 (latent_l2 by how easy the image is to reconstruct), feature_l2 (needs the discriminator, "
+        "What decides: latent_l2 (the authors' code; usual in the paper's recipes), latent_l1 (the paper's text), "
+        "reconstruction_l1, relative_latent_l2 (latent_l2 by how easy the image is to reconstruct; usual in "
+        "inspection), feature_l2 (needs the discriminator, "
         "so it cannot be exported), weighted_sum (weights of the paper's loss), or a sum such as "
         "latent_l2=1,reconstruction_l1=0.5.",
         value_type=str,

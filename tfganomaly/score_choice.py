@@ -11,7 +11,7 @@ from tfganomaly.errors import OptionError
 
 USUAL_SCORE_RULES: Mapping[str, ScoreRule] = {
     "ganomaly": ScoreRule(),
-    "window_ganomaly": ScoreRule(pooling="top", map_source="latent"),
+    "window_ganomaly": ScoreRule({"relative_latent_l2": 1.0}, pooling="top", map_source="latent"),
 }
 """How the score of each model is made when the user asks for nothing else; known without TensorFlow."""
 

@@ -156,22 +156,28 @@ def test_a_rule_that_needs_the_reconstruction_says_so() -> None:
         anomaly_scores(ScoreRule({"reconstruction_l1": 1.0}), inputs, blind)
     with pytest.raises(ValueError, match="needs the reconstruction"):
         anomaly_maps(ScoreRule(), inputs, blind)
+    with pytest.raises(ValueError, match="needs the reconstruction"):
+        anomaly_maps(ScoreRule({"relative_latent_l2": 1.0}, map_source="latent"), inputs, blind)
     assert ScoreRule().needs_reconstruction
     assert not ScoreRule(map_source="latent").needs_reconstruction
     for name in ("reconstruction_l1", "relative_latent_l2"):
         assert ScoreRule({"latent_l2": 1, name: 1}, map_source="latent").needs_reconstruction
 
 
-def test_an_image_that_is_reconstructed_to_the_bit_has_a_finite_score() -> None:
-    inputs, outputs = random_batch(2)
-    perfect = replace(outputs, reconstruction=inputs)
-    assert np.isfinite(score_components(ScoreRule(), inputs, perfect)["relative_latent_l2"]).all()
-
-
-def test_an_easy_image_counts_by_its_difficulty_as_any_other() -> None:
-    inputs, latent = np.zeros((1, 8, 8, 1), np.float32), np.ones((1, 1, 1, 4), np.float32)
-    outputs = ModelOutputs(latent, 0 * latent, inputs + np.float32(1e-6))
-    assert score_components(ScoreRule(), inputs, outputs)["relative_latent_l2"] == pytest.approx([1000])
+@pytest.mark.parametrize(("error", "difficulty"), [(0.04, 0.04), (1e-6, 1 / 255), (0.0, 1 / 255)])
+def test_relative_scores_and_maps_count_by_the_difficulty_but_none_below_half_a_grey_level(
+    error: float, difficulty: float
+) -> None:
+    inputs, latent = np.zeros((1, 8, 8, 1), np.float32), np.ones((1, 2, 2, 4), np.float32)
+    latent[0, 0, 0] = 3
+    outputs = ModelOutputs(latent, 0 * latent, inputs + np.float32(error))
+    rule = ScoreRule({"relative_latent_l2": 1.0}, "max", "latent")
+    assert anomaly_scores(rule, inputs, outputs) == pytest.approx([9 / difficulty**0.5])
+    plain = anomaly_maps(replace(rule, components={"latent_l2": 1.0}), inputs, outputs)
+    assert plain.max() == 9
+    np.testing.assert_allclose(anomaly_maps(rule, inputs, outputs), plain / difficulty, rtol=1e-5)
+    pixels = replace(rule, map_source="reconstruction")
+    assert anomaly_maps(pixels, inputs, outputs).max() == pytest.approx(error)
 
 
 def test_outputs_of_unequal_shape_are_refused() -> None:
