@@ -178,12 +178,12 @@ def test_a_model_too_large_for_the_chip_is_exported_on_demand_only(
     options = ("--edgetpu-compiler", "none", "--max-auroc-drop", 1, "--max-verdict-flips", 1)
     (tmp_path / "m.tflite").write_bytes(b"an earlier artefact")
     line = _error_line(_export(run, tmp_path / "m.tflite", *options))
-    assert re.search(r"MB of parameters do not fit into the chip's .* --allow-off-chip", line)
+    assert re.search(r"[kM]B of parameters do not fit into the chip's .* --allow-off-chip", line)
     assert (tmp_path / "m.tflite").read_bytes() == b"an earlier artefact"
     assert not (tmp_path / "m.parity.html").exists()
     result = _export(run, tmp_path / "m.tflite", "--allow-off-chip", *options)
     assert result.exit_code == 0, result.output
-    assert re.search(r"edge tpu: .* MB of parameters do not fit into the chip's", result.stdout)
+    assert re.search(r"edge tpu: .* [kM]B of parameters do not fit into the chip's", result.stdout)
     assert read_artefact(tmp_path / "m.tflite").metadata.parity["edgetpu"]["fits_on_chip"] is False
 
 

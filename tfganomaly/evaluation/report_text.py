@@ -56,7 +56,7 @@ SCORE_MEANINGS: dict[str, str] = {
     "feature_l2": "How much it differs for the discriminator, which only a run has",
     "weighted_sum": "All of them, weighted as in the training's loss",
     "image_statistics": "How unusual brightness and texture are against good images, whatever the network says",
-    "√(latent_l2 × image_statistics)": "Their geometric mean: what the network does not know and what looks unusual",
+    "√(relative_latent_l2 × image_statistics)": "Their geometric mean: what the network does not know and looks odd",
 }
 """What each score measures; one that is not named here stands without an explanation."""
 
