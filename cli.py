@@ -400,8 +400,8 @@ def capture(source: str, folder: Path, **given: Any) -> None:
 
     \b
     Example:
-      tfganomaly capture camera:0 good/ --every 2s --count 120 --roi 100,0,640,480
-      tfganomaly capture old_photos/ good/ --roi 100,0,640,480 --rotate 90
+      tfganomaly capture camera:0 good/ --every 2s --count 120 --roi 80,0,480,480
+      tfganomaly capture old_photos/ good/ --roi 80,0,480,480 --rotate 90
     """
     from edge_runtime.capturing.console import CaptureConsole
     from edge_runtime.capturing.options import CaptureOptions

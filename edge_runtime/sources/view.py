@@ -84,6 +84,6 @@ def parse_region(text: str) -> tuple[int, int, int, int]:
     """
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*", text)
     if match is None:
-        raise OptionError(f"--roi is '{text}'; X,Y,WIDTH,HEIGHT in pixels was expected, such as 100,0,640,480.")
+        raise OptionError(f"--roi is '{text}'; X,Y,WIDTH,HEIGHT in pixels was expected, such as 80,0,480,480.")
     left, top, width, height = map(int, match.groups())
     return left, top, width, height
