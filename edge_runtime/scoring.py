@@ -61,7 +61,8 @@ class ModelOutputs:
 
 
 TOP_SHARE = 0.01
-_LEAST_DIFFICULTY = 1 / 255  # half a grey level: an image is reconstructed no better than that
+LEAST_DIFFICULTY = 1 / 255
+"""Half a grey level: no image counts as reconstructed better than that."""
 
 
 def _largest(windows: np.ndarray) -> np.ndarray:
@@ -104,7 +105,7 @@ def _relative_latent_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str)
 
 def _difficulty(inputs: np.ndarray, outputs: ModelOutputs) -> np.ndarray:
     """How hard each image was to reconstruct, the mean over pixels and channels of |x - x_hat|: float64 (B,), > 0."""
-    return np.maximum(_reconstruction_l1(inputs, outputs, "mean"), _LEAST_DIFFICULTY)
+    return np.maximum(_reconstruction_l1(inputs, outputs, "mean"), LEAST_DIFFICULTY)
 
 
 def _feature_l2(inputs: np.ndarray, outputs: ModelOutputs, pooling: str) -> np.ndarray:

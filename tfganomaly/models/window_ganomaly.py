@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edge_runtime.scoring import TOP_SHARE
+from edge_runtime.scoring import LEAST_DIFFICULTY, TOP_SHARE
 from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.errors import OptionError
 from tfganomaly.models import losses, window_losses, window_networks
@@ -138,7 +138,7 @@ class WindowGanomaly(EncoderDecoderEncoder):
         """
         damaged, (clean, windows), _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            terms, _ = self._loss_terms(damaged, clean, windows, training=True)
+            terms = self._loss_terms(self._encode_decode_encode(damaged, training=True), clean, windows)
         variables = self.generator_variables
         self.generator_optimizer.apply(tape.gradient(terms["generator_loss"], variables), variables)
         return self._track(terms)
@@ -146,10 +146,11 @@ class WindowGanomaly(EncoderDecoderEncoder):
     def test_step(self, data: tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
         """The same losses in inference mode, and how often a damaged image does not score above a good one."""
         damaged, (clean, windows), _ = keras.utils.unpack_x_y_sample_weight(data)
-        terms, squared_distances = self._loss_terms(damaged, clean, windows, training=False)
-        scores = _top_mean(squared_distances)
+        outputs = self._encode_decode_encode(damaged, training=False)
+        scores = relative_scores(damaged, outputs)
         is_damaged = tf.reduce_any(windows == DAMAGED_WINDOW, axis=[1, 2])
         self.ranking.update_state(is_damaged, scores / (1 + scores))
+        terms = self._loss_terms(outputs, clean, windows)
         return {**self._track(terms), "missed_ranking": 1 - self.ranking.result()}
 
     def infer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -164,12 +165,8 @@ class WindowGanomaly(EncoderDecoderEncoder):
         reconstructed_latent = _replayed(self.reconstruction_encoder, reconstruction)
         return keras.Model(image, [latent, reconstructed_latent, reconstruction], name="window_ganomaly_inference")
 
-    def _loss_terms(
-        self, damaged: tf.Tensor, clean: tf.Tensor, windows: tf.Tensor, training: bool
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        outputs = self._encode_decode_encode(damaged, training)
-        squares = tf.math.squared_difference(outputs["latent"], outputs["reconstructed_latent"])
-        squared_distances = tf.reduce_sum(squares, axis=-1)  # (B, h, w)
+    def _loss_terms(self, outputs: dict[str, tf.Tensor], clean: tf.Tensor, windows: tf.Tensor) -> dict[str, tf.Tensor]:
+        squared_distances = tf.reduce_sum(_squared_residual(outputs), axis=-1)  # (B, h, w)
         is_good = tf.cast(windows == GOOD_WINDOW, tf.float32)
         terms = {
             "good_window_loss": window_losses.good_window_loss(squared_distances, is_good),
@@ -185,14 +182,26 @@ class WindowGanomaly(EncoderDecoderEncoder):
             self.options.latent_loss_weight * latent_terms
             + self.options.contextual_loss_weight * terms["contextual_loss"]
         )
-        return terms, squared_distances
+        return terms
 
 
-def _top_mean(squared_distances: tf.Tensor) -> tf.Tensor:
-    """The image's score as `edge_runtime.scoring` pools it with "top": (B, h, w) to (B,)."""
-    flat = tf.reshape(squared_distances, [tf.shape(squared_distances)[0], -1])
+def relative_scores(images: tf.Tensor, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    """The network's part of the score, as `edge_runtime.scoring` computes it by this model's rule: (B,), >= 0.
+
+    Args:
+        images: (B, H, W, C) in [-1, 1], what the network was given.
+        outputs: What it made of them: latents (B, h, w, nz) and reconstruction.
+    """
+    distances = tf.reduce_mean(_squared_residual(outputs), axis=-1)
+    flat = tf.reshape(distances, [tf.shape(distances)[0], -1])
     count = max(1, round(flat.shape[1] * TOP_SHARE))
-    return tf.reduce_mean(tf.math.top_k(flat, count).values, axis=-1)
+    difficulty = tf.reduce_mean(tf.abs(images - outputs["reconstruction"]), axis=[1, 2, 3])
+    top_mean = tf.reduce_mean(tf.math.top_k(flat, count).values, axis=-1)
+    return top_mean / tf.sqrt(tf.maximum(difficulty, LEAST_DIFFICULTY))
+
+
+def _squared_residual(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.math.squared_difference(outputs["latent"], outputs["reconstructed_latent"])
 
 
 def _replayed(network: keras.Model, tensor: keras.KerasTensor) -> keras.KerasTensor:

@@ -7,7 +7,7 @@ keras = pytest.importorskip("keras", reason="the train extra is not installed")
 from edge_runtime.scoring import ModelOutputs, anomaly_scores  # noqa: E402
 from tfganomaly.errors import OptionError  # noqa: E402
 from tfganomaly.models import window_losses  # noqa: E402
-from tfganomaly.models.window_ganomaly import WindowGanomaly, _top_mean  # noqa: E402
+from tfganomaly.models.window_ganomaly import WindowGanomaly, relative_scores  # noqa: E402
 from tfganomaly.models.window_networks import WINDOW_STRIDE_PX  # noqa: E402
 from tfganomaly.options import ModelOptions, resolve_options  # noqa: E402
 
@@ -82,11 +82,12 @@ def test_windows_without_any_distance_give_finite_losses_and_gradients():
 @pytest.mark.parametrize("windows", [16, 32])  # along a side: the largest 2.56 and 10.24 of them, rounded
 def test_the_epoch_is_chosen_by_the_score_that_decides(windows):
     random = np.random.default_rng(0)
-    latent = random.normal(0, 1, (3, windows, windows, 8)).astype(np.float32)
-    outputs = ModelOutputs(latent, np.zeros_like(latent))
-    images = np.zeros((3, 8 * windows, 8 * windows, 1), np.float32)
-    ours = _top_mean(tf.reduce_sum(tf.square(latent), axis=-1)).numpy() / 8
-    np.testing.assert_allclose(ours, anomaly_scores(WindowGanomaly.score_rule, images, outputs), rtol=1e-5)
+    latent, reconstructed = random.normal(0, 1, (2, 3, windows, windows, 8)).astype(np.float32)
+    images = random.uniform(-1, 1, (3, 8 * windows, 8 * windows, 1)).astype(np.float32)
+    drawn = images + np.float32([0.5, 0.1, 0])[:, np.newaxis, np.newaxis, np.newaxis]
+    outputs = {"latent": latent, "reconstructed_latent": reconstructed, "reconstruction": drawn}
+    scores = anomaly_scores(WindowGanomaly.score_rule, images, ModelOutputs(**outputs))
+    np.testing.assert_allclose(relative_scores(images, outputs).numpy(), scores, rtol=1e-5)
 
 
 def test_the_step_size_rises_then_falls():
