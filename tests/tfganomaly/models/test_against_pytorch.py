@@ -104,8 +104,8 @@ def test_losses_and_one_step_of_both_networks_agree(options, xla):
         differences.append(np.abs(ours - theirs).ravel())
     assert np.mean(np.concatenate(differences) > 1e-4 * LEARNING_RATE) < 2e-3
     model.reset_metrics()
-    losses = model.train_on_batch(images, return_dict=True)
-    assert_losses_agree(losses, reference.training_step(pytorch_reference.channels_first(images)), tolerance=1e-4)
+    losses = model.train_on_batch(images, return_dict=True)  # with the weights that chance has turned
+    assert_losses_agree(losses, reference.training_step(pytorch_reference.channels_first(images)), tolerance=1e-3)
 
 
 @pytest.fixture
