@@ -14,7 +14,7 @@ SOURCES := cli.py edge_runtime tfganomaly export tests benchmarks
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in 7 to 16 minutes
+demo: $(VENV)/.demo  ## Train, export and judge real images of solar cells, in 7 to 20 minutes
 	$(BIN)/tfganomaly demo
 
 test: $(VENV)/.dev  ## Run the tests

@@ -553,7 +553,7 @@ def demo(output: Path) -> None:
     """Run the whole way once on real images of solar cells.
 
     Trains on the good cells of ELPV (PyPI package elpv-dataset), evaluates, exports int8, judges the test cells in a
-    process in which TensorFlow cannot be imported, and writes a report and a sheet of heatmaps. Takes 7 to 16
+    process in which TensorFlow cannot be imported, and writes a report and a sheet of heatmaps. Takes 7 to 20
     minutes on two cores.
 
     \b
