@@ -12,10 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN_FILES = ("cli.py", "export/__init__.py", "edge_runtime/__init__.py")
 
 
-def run_program(folder, python_path, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(python_path)}
+def run_python(folder, environment, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "tfganomaly", *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -23,6 +22,10 @@ def run_program(folder, python_path, *arguments):
         timeout=60,
         check=False,
     )
+
+
+def run_program(folder, python_path, *arguments):
+    return run_python(folder, {**os.environ, "PYTHONPATH": str(python_path)}, "-m", "tfganomaly", *arguments)
 
 
 def test_own_modules_win_over_files_of_the_same_name_in_the_working_directory(tmp_path):
@@ -56,15 +59,7 @@ def test_numpy_computes_with_one_thread_unless_the_user_says_otherwise(tmp_path,
     )
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     environment |= {"PYTHONPATH": str(ROOT)} | ({} if given is None else {"OPENBLAS_NUM_THREADS": given})
-    done = subprocess.run(
-        [sys.executable, "-c", program, "--version"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, environment, "-c", program, "--version")
     assert done.stdout.split()[-1] == expected, done.stderr
 
 
