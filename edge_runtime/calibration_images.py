@@ -18,13 +18,7 @@ def find_good_images(path: str | os.PathLike[str]) -> list[Path]:
         CalibrationError: The folder holds a whole data set, good parts beside others, or masks: a threshold that takes
             defects for good finds none.
     """
-    images = find_images(path)
-    folder = _folder(path)
-    if (mask := _below(images, folder, (MASKS_PART,), num_outer=2)) is not None:
-        raise CalibrationError(
-            f"'{mask}' lies below '{MASKS_PART}', where masks are and no photographs. Give a folder of photographs of "
-            "good parts, such as test/good of a data set."
-        )
+    images, folder = _photographs(path, "good parts, such as test/good of a data set")
     if (image := _below(images, folder, DATA_SET_PARTS)) is not None:
         raise CalibrationError(
             f"'{path}' is a whole data set, with images such as '{image.relative_to(folder)}': its defects would be "
@@ -47,13 +41,7 @@ def find_defective_images(path: str | os.PathLike[str]) -> list[Path]:
         ImageError: As `find_images`.
         CalibrationError: Images lie in a folder of good parts or of masks.
     """
-    images = find_images(path)
-    folder = _folder(path)
-    if (mask := _below(images, folder, (MASKS_PART,), num_outer=2)) is not None:
-        raise CalibrationError(
-            f"'{mask}' lies below '{MASKS_PART}', where masks are and no photographs. Give a folder of photographs of "
-            "defective parts, such as test/DEFECT of a data set."
-        )
+    images, folder = _photographs(path, "defective parts, such as test/DEFECT of a data set")
     if (image := _below(images, folder, WORDS_FOR_GOOD, num_outer=1)) is not None:
         raise CalibrationError(
             f"'{image}' is given as defective, but lies in a folder of good parts. Give a folder with defective parts "
@@ -62,8 +50,21 @@ def find_defective_images(path: str | os.PathLike[str]) -> list[Path]:
     return images
 
 
-def _folder(path: str | os.PathLike[str]) -> Path:
-    return Path(path) if Path(path).is_dir() else Path(path).parent
+def _photographs(path: str | os.PathLike[str], wanted: str) -> tuple[list[Path], Path]:
+    """Return the image files, and the folder that they lie in or below.
+
+    Raises:
+        ImageError: As `find_images`.
+        CalibrationError: One of them is a mask; the text says that photographs of what is `wanted` are to be given.
+    """
+    images = find_images(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if (mask := _below(images, folder, (MASKS_PART,), num_outer=2)) is not None:
+        raise CalibrationError(
+            f"'{mask}' lies below '{MASKS_PART}', where masks are and no photographs. Give a folder of photographs of "
+            f"{wanted}."
+        )
+    return images, folder
 
 
 def _below(images: list[Path], folder: Path, names: Collection[str], num_outer: int = 0) -> Path | None:
