@@ -17,12 +17,14 @@ from edge_runtime.stored_fields import StoredFields
 
 __all__ = [
     "CONTRAST_RULES",
+    "FITTED_SHARE",
     "LEAST_SPREAD",
     "MAX_IMAGE_PIXELS",
     "NORMALISED_SPREAD",
     "PIXEL_RANGE",
     "RESIZE_RULES",
     "ImageSource",
+    "PicturePart",
     "Preprocessing",
     "adjust_contrast",
     "image_name",
@@ -34,22 +36,29 @@ __all__ = [
 ]
 
 RESIZE_RULES = ("stretch", "letterbox", "crop")
-CONTRAST_RULES = ("as_is", "normalised")
+CONTRAST_RULES = ("as_is", "normalised", "fitted")
 PIXEL_RANGE = (-1.0, 1.0)
 
 NORMALISED_SPREAD = 0.4
 """Standard deviation of an image of normalised contrast, in [-1, 1]: two and a half deviations fit on either side."""
 LEAST_SPREAD = 8 / 127.5
 """An image whose deviation is less, 8 of 255 grey levels, is stretched no further: it would become noise."""
+FITTED_SHARE = 0.97
+"""Share of a picture's values that fitted contrast keeps from being clipped: a part that covers 3 % of it shows."""
 
 LEAST_DETAIL_SIDE_PX = 256
 """Along the shorter side of a picture's detail: fine grain is averaged away in what most models see."""
 
+_WHOLE = (slice(None), slice(None))
 _UINT8 = np.dtype(np.uint8)  # compared with this, and not with the type, a dtype is equal or not at once
 
 # Of a letterbox's side: over how much the border averages the picture's edge, and how far it fades.
 _AVERAGED_SHARE = 8
 _FADED_SHARE = 8
+
+
+PicturePart = tuple[slice, slice]
+"""Rows and columns of a model's input."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,9 @@ class Preprocessing:
             "letterbox": the whole picture with its aspect ratio, centred; the rest goes on from the picture's edge
             and fades into the edge's mean, so that neither an artificial line nor a streak appears.
             "crop": the largest centred part with the model's aspect ratio, as the authors of GANomaly do.
-        contrast_rule: "as_is"; or "normalised": every picture is brought to the same mean and spread, so that lamp
-            and exposure do not count.
+        contrast_rule: "as_is"; or "fitted": every picture is brought to the same mean and spread, so that lamp and
+            exposure do not count, but stretched no further than its values fit; or "normalised", as in earlier
+            artefacts: whether they fit or not, and with a letterbox's border counted in.
 
     Raises:
         MetadataError: A value is out of its range.
@@ -129,6 +139,24 @@ class Preprocessing:
         centre_x, centre_y = image_width / 2, image_height / 2
         return centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height
 
+    def picture_part(self, image_width: int, image_height: int) -> PicturePart:
+        """Return the rows and columns of the model's input that show the picture and not a letterbox's border.
+
+        Args:
+            image_width: Width of the picture in pixels.
+            image_height: Height of the picture in pixels.
+
+        Returns:
+            Two slices with start and stop, at least one row and one column, however thin the picture is.
+        """
+        rows, columns = self.height, self.width
+        if self.resize_rule == "letterbox":
+            input_pixels_per_pixel = min(self.width / image_width, self.height / image_height)
+            columns = min(columns, max(1, round(image_width * input_pixels_per_pixel)))
+            rows = min(rows, max(1, round(image_height * input_pixels_per_pixel)))
+        top, left = (self.height - rows) // 2, (self.width - columns) // 2
+        return slice(top, top + rows), slice(left, left + columns)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON object. It also states the pixel range, for readers that are not this package."""
         return {
@@ -177,17 +205,18 @@ def prepare_image(source: ImageSource, preprocessing: Preprocessing) -> np.ndarr
         ImageError: The picture cannot be read; the text names it.
     """
     if isinstance(source, np.ndarray) and source.dtype == _UINT8 and source.shape == preprocessing.input_shape:
-        pixels = source  # on a small model the detour through Pillow costs more than the rest
-    else:
-        image = read_image(source)
-        if preprocessing.channels == 1 and image.mode != "L":
-            image = image.convert("L")
-        pixels = _resized(image, preprocessing)
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, np.newaxis]
-        if pixels.shape[2] != preprocessing.channels:
-            pixels = np.repeat(pixels, preprocessing.channels, axis=2)
-    return adjust_contrast(pixels, preprocessing)
+        # On a small model the detour through Pillow costs more than the rest.
+        return adjust_contrast(source, preprocessing, _WHOLE)
+    image = read_image(source)
+    if preprocessing.channels == 1 and image.mode != "L":
+        image = image.convert("L")
+    part = preprocessing.picture_part(*image.size)
+    pixels = _resized(image, preprocessing, part)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+    if pixels.shape[2] != preprocessing.channels:
+        pixels = np.repeat(pixels, preprocessing.channels, axis=2)
+    return adjust_contrast(pixels, preprocessing, part)
 
 
 def prepare_detail(source: ImageSource, preprocessing: Preprocessing) -> np.ndarray:
@@ -209,30 +238,40 @@ def prepare_detail(source: ImageSource, preprocessing: Preprocessing) -> np.ndar
     return prepare_image(source, preprocessing.of_detail)
 
 
-def adjust_contrast(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Apply the contrast rule to a picture of the model's size, uint8 (H, W, C); the last step of `prepare_image`."""
-    return normalise_contrast(pixels) if preprocessing.contrast_rule == "normalised" else pixels
-
-
-def normalise_contrast(pixels: np.ndarray) -> np.ndarray:
-    """Bring a picture to mean 127.5 and a standard deviation of 51 grey levels, all channels alike.
-
-    Lamp and exposure then do not count, what stands out of the picture does. Colours keep their relation: mean and
-    spread are those of all channels together. A picture with a spread below 8 grey levels is stretched as if it had
-    8. What falls outside 0 .. 255 is clipped.
+def adjust_contrast(pixels: np.ndarray, preprocessing: Preprocessing, part: PicturePart) -> np.ndarray:
+    """Apply the contrast rule to a picture of the model's size; the last step of `prepare_image`.
 
     Args:
         pixels: uint8 (H, W, C).
+        preprocessing: The model's.
+        part: Where in them the picture is, not a border; see `Preprocessing.picture_part`.
 
     Returns:
         uint8 (H, W, C).
     """
-    counts = np.bincount(pixels.reshape(-1), minlength=256)  # of 256 levels: cheaper than floats of every pixel
-    levels = np.arange(256) / 127.5 - 1
-    mean = counts @ levels / pixels.size
-    spread = float(np.sqrt(counts @ np.square(levels - mean) / pixels.size))
-    scaled = (levels - mean) * (NORMALISED_SPREAD / max(spread, LEAST_SPREAD))
-    return unscale_pixels(scaled)[pixels]
+    if preprocessing.contrast_rule == "as_is":
+        return pixels
+    if preprocessing.contrast_rule == "normalised":
+        return _stretched(pixels, _WHOLE, fits=False)
+    return fit_contrast(pixels, part)
+
+
+def fit_contrast(pixels: np.ndarray, part: PicturePart) -> np.ndarray:
+    """Bring a picture to mean 127.5 and a standard deviation of 51 grey levels, all channels alike, or to less.
+
+    Lamp and exposure then do not count, what stands out of the picture does. Colours keep their relation: mean and
+    spread are those of all channels together. A picture with a spread below 8 grey levels is stretched as if it had
+    8, and none further than `FITTED_SHARE` of its values stay within 0 .. 255: a small part on a plain ground, which
+    would else be clipped to one tone, keeps what is on it. What still falls outside is clipped.
+
+    Args:
+        pixels: uint8 (H, W, C).
+        part: Where in them the picture is: of it alone mean, spread and reach are taken.
+
+    Returns:
+        uint8 (H, W, C).
+    """
+    return _stretched(pixels, part, fits=True)
 
 
 def scale_pixels(pixels: np.ndarray) -> np.ndarray:
@@ -247,16 +286,29 @@ def unscale_pixels(values: np.ndarray) -> np.ndarray:
     return np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def _resized(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def _stretched(pixels: np.ndarray, part: PicturePart, *, fits: bool) -> np.ndarray:
+    seen = pixels[part].reshape(-1)
+    counts = np.bincount(seen, minlength=256)  # of 256 levels: cheaper than floats of every pixel
+    levels = np.arange(256) / 127.5 - 1
+    mean = counts @ levels / seen.size
+    spread = float(np.sqrt(counts @ np.square(levels - mean) / seen.size))
+    gain = NORMALISED_SPREAD / max(spread, LEAST_SPREAD)
+    if fits:
+        distances = np.abs(levels - mean)
+        outwards = np.argsort(distances, kind="stable")
+        farthest = outwards[np.searchsorted(np.cumsum(counts[outwards]), FITTED_SHARE * seen.size)]
+        gain = min(gain, 1 / max(float(distances[farthest]), LEAST_SPREAD))
+    return unscale_pixels((levels - mean) * gain)[pixels]
+
+
+def _resized(image: Image.Image, preprocessing: Preprocessing, part: PicturePart) -> np.ndarray:
     width, height = preprocessing.width, preprocessing.height
-    window = preprocessing.source_window(image.width, image.height)
     if preprocessing.resize_rule != "letterbox":
         if image.size == (width, height):
             return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, -1)
+        window = preprocessing.source_window(image.width, image.height)
         return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=window))
-    input_pixels_per_pixel = width / (window[2] - window[0])
-    inner_width = min(width, max(1, round(image.width * input_pixels_per_pixel)))
-    inner_height = min(height, max(1, round(image.height * input_pixels_per_pixel)))
+    inner_height, inner_width = (shown.stop - shown.start for shown in part)
     inner = np.asarray(image.resize((inner_width, inner_height), Image.Resampling.BILINEAR))
     inner = inner.reshape(inner_height, inner_width, -1)
     if inner_width == width:

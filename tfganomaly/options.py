@@ -82,8 +82,9 @@ class TrainingOptions:
     )
     contrast_rule: str = option(
         "as_is",
-        "normalised brings every image to the same mean and spread, so that lamp and exposure do not count.",
-        choices=("as_is", "normalised"),
+        "fitted brings every image to the same mean and spread, so that lamp and exposure do not count, but stretches "
+        "none further than it fits; normalised does whether it fits or not, as in earlier versions.",
+        choices=("as_is", "fitted", "normalised"),
     )
     validation_fraction: float | None = option(
         None,
@@ -144,7 +145,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-3,
         "beta_1": 0.9,
         "resize_rule": "letterbox",
-        "contrast_rule": "normalised",
+        "contrast_rule": "fitted",
         "score_factor": "image_statistics",
         "xla": False,
     },
@@ -187,10 +188,10 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
                 f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no "
                 "discriminator and layers of its own. Leave it out, or take --recipe paper."
             )
-    if training.model == "window_ganomaly" and training.contrast_rule != "normalised":
+    if training.model == "window_ganomaly" and training.contrast_rule != "fitted":
         raise OptionError(
             f"--contrast-rule is {training.contrast_rule}; the recipe inspection learns from images of the same mean "
-            "and spread, and expects normalised. Leave it out, or take --recipe paper."
+            "and spread, and expects fitted. Leave it out, or take --recipe paper."
         )
     if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
         raise OptionError(

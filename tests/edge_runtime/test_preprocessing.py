@@ -162,15 +162,22 @@ def test_the_source_window_has_the_models_shape_and_the_pictures_centre(
         assert inside if rule == "crop" else around
 
 
-def normalised(pixels: np.ndarray) -> np.ndarray:
+def test_the_picture_part_leaves_out_the_letterbox_border() -> None:
+    assert Preprocessing(32, 32, 1, "letterbox").picture_part(100, 50) == (slice(8, 24), slice(0, 32))
+    assert Preprocessing(32, 32, 1, "stretch").picture_part(100, 50) == (slice(0, 32), slice(0, 32))
+    assert Preprocessing(32, 32, 1, "crop").picture_part(100, 50) == (slice(0, 32), slice(0, 32))
+
+
+def with_contrast(pixels: np.ndarray, rule: str = "fitted") -> np.ndarray:
     height, width, channels = pixels.shape
-    return prepare_image(pixels, Preprocessing(height, width, channels, contrast_rule="normalised"))
+    return prepare_image(pixels, Preprocessing(height, width, channels, contrast_rule=rule))
 
 
-def test_normalised_contrast_does_not_depend_on_lamp_and_exposure() -> None:
+@pytest.mark.parametrize("rule", ["fitted", "normalised"])
+def test_adjusted_contrast_does_not_depend_on_lamp_and_exposure(rule: str) -> None:
     scene = np.random.default_rng(0).normal(0, 1, (64, 64, 1))
     bright, dark = (np.clip(level + spread * scene, 0, 255).astype(np.uint8) for level, spread in ((150, 24), (60, 12)))
-    ours, theirs = normalised(bright).astype(int), normalised(dark).astype(int)
+    ours, theirs = with_contrast(bright, rule).astype(int), with_contrast(dark, rule).astype(int)
     assert ours.mean() == pytest.approx(127.5, abs=2)
     assert ours.std() == pytest.approx(51, abs=2)
     assert np.abs(ours - theirs).mean() < 4  # what rounding to grey levels loses
@@ -178,20 +185,40 @@ def test_normalised_contrast_does_not_depend_on_lamp_and_exposure() -> None:
 
 def test_a_faint_picture_is_not_stretched_to_noise() -> None:
     faint = (100 + np.random.default_rng(0).integers(0, 2, (32, 32, 1))).astype(np.uint8)
-    assert normalised(faint).std() == pytest.approx(51 * 0.5 / 8, rel=0.2)
-    assert set(np.unique(normalised(np.full((32, 32, 1), 7, np.uint8)))) <= {127, 128}
+    assert with_contrast(faint).std() == pytest.approx(51 * 0.5 / 8, rel=0.2)
+    assert set(np.unique(with_contrast(np.full((32, 32, 1), 7, np.uint8)))) <= {127, 128}
+
+
+def test_what_is_on_a_small_bright_part_stays_visible() -> None:
+    bar = np.full((64, 64, 1), 15, np.uint8)
+    bar[30:34, 8:56] = 190  # a twentieth of the picture
+    dented = bar.copy()
+    dented[30:34, 30:34] = 130
+    assert (with_contrast(bar) == with_contrast(dented)).mean() < 1
+    difference = with_contrast(bar)[32, 32].astype(int) - with_contrast(dented)[32, 32]
+    assert difference > 25
+    assert with_contrast(bar, "normalised")[32, 32] == with_contrast(dented, "normalised")[32, 32] == 255
+
+
+@pytest.mark.parametrize("shape", [(16, 128), (128, 16)])
+def test_a_letterbox_border_does_not_count_for_the_contrast(shape: tuple[int, int]) -> None:
+    strip = np.random.default_rng(0).normal(120, 20, shape).clip(0, 255).astype(np.uint8)
+    preprocessing = Preprocessing(128, 128, 1, "letterbox", "fitted")
+    shown = prepare_image(strip, preprocessing)[preprocessing.picture_part(shape[1], shape[0])]
+    assert shown.std() == pytest.approx(51, abs=2)
+    assert shown.mean() == pytest.approx(127.5, abs=2)
 
 
 def test_colours_keep_their_relation() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[..., 0], picture[:16, :, 1] = 90, 120
-    result = normalised(picture)
+    result = with_contrast(picture)
     assert (result[..., 0] > result[..., 2]).all()
     assert (result[:16, :, 1] > result[:16, :, 0]).all()
 
 
 def test_the_contrast_rule_survives_json_and_older_files_have_none() -> None:
-    rule = Preprocessing(64, 32, 1, "letterbox", "normalised")
+    rule = Preprocessing(64, 32, 1, "letterbox", "fitted")
     assert Preprocessing.from_dict(rule.to_dict()) == rule
     older = {name: value for name, value in rule.to_dict().items() if name != "contrast_rule"}
     assert Preprocessing.from_dict(older).contrast_rule == "as_is"

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.preprocessing import PicturePart, Preprocessing
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.masks import upright_size
-from tfganomaly.evaluation.projection import picture_part
-
-PicturePart = tuple[slice, slice]
-"""Rows and columns of the model's input; both slices have a start and a stop."""
 
 
 def picture_parts(items: Sequence[ImageItem], preprocessing: Preprocessing) -> tuple[PicturePart, ...]:
@@ -28,7 +24,7 @@ def picture_parts(items: Sequence[ImageItem], preprocessing: Preprocessing) -> t
     if preprocessing.resize_rule != "letterbox":
         return (whole,) * len(items)
     sizes = (_size(item) for item in items)
-    return tuple(picture_part(preprocessing, size) if size else whole for size in sizes)
+    return tuple(preprocessing.picture_part(*size) if size else whole for size in sizes)
 
 
 def _size(item: ImageItem) -> tuple[int, int] | None:

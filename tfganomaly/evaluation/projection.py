@@ -8,20 +8,6 @@ from PIL import Image
 from edge_runtime.preprocessing import Preprocessing
 
 
-def picture_part(preprocessing: Preprocessing, image_size: tuple[int, int]) -> tuple[slice, slice]:
-    """Returns the rows and columns of the model's input that show the picture and not a letterbox border.
-
-    Args:
-        preprocessing: The model's.
-        image_size: (width, height) of the picture in pixels.
-    """
-    left, top, right, bottom = _picture_box(preprocessing, image_size)
-    first_row, first_column = int(top), int(left)
-    # At least one row and column, however thin the picture is.
-    rows = slice(first_row, max(first_row + 1, round(bottom)))
-    return rows, slice(first_column, max(first_column + 1, round(right)))
-
-
 def to_picture(
     values: np.ndarray,
     preprocessing: Preprocessing,

@@ -30,7 +30,6 @@ from edge_runtime.scoring import (
     window_distances,
 )
 from tfganomaly.data.items import ImageItem
-from tfganomaly.evaluation.projection import picture_part
 from tfganomaly.evaluation.shortcuts import ShortcutValues, measure_shortcuts
 
 Progress = Callable[[int, int], None]
@@ -197,13 +196,13 @@ def score_items(
                 unreadable.append((item.name, str(error)))
                 continue
             as_photographed = prepare_image(image, replace(scorer.preprocessing, contrast_rule="as_is"))
-            visible = as_photographed[picture_part(scorer.preprocessing, image.size)]
-            batch.append(adjust_contrast(as_photographed, scorer.preprocessing))
+            part = scorer.preprocessing.picture_part(*image.size)
+            batch.append(adjust_contrast(as_photographed, scorer.preprocessing, part))
             if has_textures:
                 textures.append(cell_figures(prepare_detail(image, scorer.preprocessing)))
             kept.append(item)
             sizes.append(image.size)
-            shortcuts.append(measure_shortcuts(item, visible, image.size))
+            shortcuts.append(measure_shortcuts(item, as_photographed[part], image.size))
         if batch:
             batch_pixels = np.stack(batch)
             outputs, inputs = scorer.model_outputs(batch_pixels), scale_pixels(batch_pixels)

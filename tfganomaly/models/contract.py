@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from edge_runtime.preprocessing import PicturePart
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
-from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.data.pipeline import training_batches, validation_batches
 from tfganomaly.errors import NotExportableError
 from tfganomaly.options import ModelOptions

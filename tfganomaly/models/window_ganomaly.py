@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from edge_runtime.preprocessing import PicturePart
 from edge_runtime.scoring import LEAST_DIFFICULTY, TOP_SHARE
-from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.errors import OptionError
 from tfganomaly.models import losses, window_losses, window_networks
 from tfganomaly.models.encoder_decoder_encoder import EncoderDecoderEncoder

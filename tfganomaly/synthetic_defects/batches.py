@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfganomaly.data.picture_parts import PicturePart
+from edge_runtime.preprocessing import PicturePart
 from tfganomaly.data.pipeline import equally_often
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, TRAINING_KINDS, USUAL_SHARES, DefectPainter
 from tfganomaly.synthetic_defects.selection import SELECTION_STREAM, selection_images

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfganomaly.data.picture_parts import PicturePart
+from edge_runtime.preprocessing import PicturePart
 from tfganomaly.synthetic_defects import fills, shapes
 from tfganomaly.synthetic_defects.fills import Fill
 from tfganomaly.synthetic_defects.shapes import Shape

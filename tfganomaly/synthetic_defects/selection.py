@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge_runtime.preprocessing import unscale_pixels
-from tfganomaly.data.picture_parts import PicturePart
+from edge_runtime.preprocessing import PicturePart, unscale_pixels
 from tfganomaly.synthetic_defects.painter import SELECTION_KINDS, DefectPainter
 from tfganomaly.synthetic_defects.training_pairs import make_pair
 

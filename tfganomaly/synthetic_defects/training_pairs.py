@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from edge_runtime.preprocessing import NORMALISED_SPREAD, scale_pixels
-from tfganomaly.data.picture_parts import PicturePart
+from edge_runtime.preprocessing import FITTED_SHARE, NORMALISED_SPREAD, PicturePart, scale_pixels
 from tfganomaly.synthetic_defects.painter import DefectPainter
 from tfganomaly.synthetic_defects.shapes import moved
 
@@ -20,6 +19,7 @@ _LEAST_CHANGE, _LEAST_VISIBLE_CHANGE = 0.02, 0.08
 _LEAST_VISIBLE_PIXELS = 4
 _SHIFT_SHARE = 0.04
 _LARGEST_RESTRETCH = 2.0
+_NEARLY_ALL = 0.98  # of the range: farther than its farthest fitted values no picture is stretched
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def make_pair(
     """Changes a good image harmlessly, then paints defects into it.
 
     Args:
-        pixels: uint8 (S, S, C), a good image of normalised contrast.
+        pixels: uint8 (S, S, C), a good image of fitted contrast.
         other_pixels: uint8 (S, S, C), another good image, for pieces that do not belong.
         painter: What paints; None: the image stays good.
         rng: Source of every random choice.
@@ -63,26 +63,28 @@ def make_pair(
         is_as_photographed: Leaves the harmless changes out.
     """
     original = good = scale_pixels(pixels)
+    whole = (slice(0, original.shape[0]), slice(0, original.shape[1]))
+    seen = shown = part or whole
     if not is_as_photographed:
-        good, part = harmlessly_changed(original, rng, part)
+        good, shown = harmlessly_changed(original, rng, seen)
     painted = good
     if painter is not None:
-        painted = painter.paint_several(good, scale_pixels(other_pixels), rng, most_defects, part)
-    gain, offset = _restretch(original, painted)
+        painted = painter.paint_several(good, scale_pixels(other_pixels), rng, most_defects, shown)
+    gain, offset = _restretch(original[seen], painted[shown])
     clean = np.clip(good * gain + offset, -1, 1)
     damaged = np.clip(painted * gain + offset, -1, 1)
     return TrainingPair(damaged, clean, label_windows(clean, damaged, window_stride_px))
 
 
 def harmlessly_changed(
-    image: np.ndarray, rng: np.random.Generator, part: PicturePart | None = None
-) -> tuple[np.ndarray, PicturePart | None]:
+    image: np.ndarray, rng: np.random.Generator, part: PicturePart
+) -> tuple[np.ndarray, PicturePart]:
     """A good image as it could have been photographed as well: shifted a little, in other light, with more noise.
 
     Args:
-        image: float32 (S, S, C) in [-1, 1], of normalised contrast.
+        image: float32 (S, S, C) in [-1, 1], of fitted contrast.
         rng: Source of every random choice.
-        part: The rows and columns that show the picture; None: all.
+        part: The rows and columns that show the picture.
 
     Returns:
         The changed image, float32 (S, S, C), not clipped; and where the picture lies in it.
@@ -92,8 +94,7 @@ def harmlessly_changed(
         reach_px = max(1, int(side * _SHIFT_SHARE))
         down_px, right_px = (int(reach_px - drawn) for drawn in rng.integers(0, 2 * reach_px + 1, 2))
         image = moved(image, down_px, right_px)
-        if part is not None:
-            part = _moved_along(part[0], down_px, side), _moved_along(part[1], right_px, side)
+        part = _moved_along(part[0], down_px, side), _moved_along(part[1], right_px, side)
     if rng.random() < 0.5:
         gamma = np.float32(np.exp(rng.normal(0, 0.15)))
         image = 2 * np.power((image + 1) / 2, gamma) - 1
@@ -148,23 +149,34 @@ def _moved_along(shown: slice, by_px: int, side_px: int) -> slice:
 
 
 def _restretch(original: np.ndarray, changed: np.ndarray) -> tuple[np.float32, np.float32]:
-    """Gain and offset that bring a changed image to the contrast that a device will give it.
+    """Gain and offset that bring a changed picture to the contrast that a device will give it.
 
-    The device stretches a picture to `NORMALISED_SPREAD` and clips what lies outside [-1, 1] then, so the original may
-    have another mean and less spread: what counts is what the change added to both. An original of little contrast
-    was stretched no further than `LEAST_SPREAD` allows; it is stretched no further after the change either.
+    The device stretches a picture to `NORMALISED_SPREAD` or as far as it fits (`fit_contrast`), and clips what lies
+    outside [-1, 1] then, so the original may have another mean and less spread: what counts is what the change added
+    to both. An original that was not stretched so far, for want of room or of contrast, is stretched no further after
+    the change either.
 
     Args:
-        original: float32 (S, S, C) in [-1, 1], as the device prepares the good image.
-        changed: float32 (S, S, C), not clipped.
+        original: float32 (h, w, C) in [-1, 1], as the device prepares the good picture, without a border.
+        changed: float32 (h', w', C), not clipped.
 
     Returns:
         1 and 0 where nothing has changed.
     """
-    is_clipped = max(float(original.max()), -float(original.min())) >= 1
-    if float(original.std()) < 0.9 * NORMALISED_SPREAD and not is_clipped:
-        gain = min(NORMALISED_SPREAD / max(float(changed.std()), 1e-6), 1.0)
-    else:
-        added = (float(changed.var()) - float(original.var())) / NORMALISED_SPREAD**2
-        gain = min(1 / math.sqrt(max(1 + added, 1e-6)), _LARGEST_RESTRETCH)
+    spread, reach = float(original.std()), _reach(original)
+    is_fitted = reach >= _NEARLY_ALL
+    is_faint = not is_fitted and spread < 0.9 * NORMALISED_SPREAD and float(np.abs(original).max()) < 1
+    usual_spread = spread if is_fitted or is_faint else NORMALISED_SPREAD
+    added = (float(changed.var()) - float(original.var())) / max(usual_spread, 1e-6) ** 2
+    most = 1.0 if is_faint else _LARGEST_RESTRETCH
+    to_spread = NORMALISED_SPREAD / max(usual_spread, 1e-6) / math.sqrt(max(1 + added, 1e-6))
+    to_reach = (reach if is_fitted else 1.0) / max(_reach(changed), 1e-6)
+    gain = min(to_spread, to_reach, most)
     return np.float32(gain), np.float32(float(original.mean()) - gain * float(changed.mean()))
+
+
+def _reach(picture: np.ndarray) -> float:
+    """How far from their mean `FITTED_SHARE` of a picture's values are at most."""
+    distances = np.abs(picture - picture.mean()).reshape(-1)
+    rank = min(math.ceil(FITTED_SHARE * distances.size), distances.size) - 1
+    return float(np.partition(distances, rank)[rank])

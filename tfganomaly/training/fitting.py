@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
-from tfganomaly.data.picture_parts import PicturePart
+from edge_runtime.preprocessing import PicturePart
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_runtime.image_statistics import POWERS, USUAL_POWER
-from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.preprocessing import PicturePart, scale_pixels
 from edge_runtime.scoring import STATISTICS_NAME, ScoreRule, anomaly_scores, score_components
-from tfganomaly.data.picture_parts import PicturePart
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 from tfganomaly.synthetic_defects.selection import selection_kinds_painted

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="the train extra is not installed")
 
-from edge_runtime.preprocessing import NORMALISED_SPREAD, normalise_contrast, scale_pixels
+from edge_runtime.preprocessing import NORMALISED_SPREAD, fit_contrast, scale_pixels
 from tfganomaly.synthetic_defects.painter import TRAINING_KINDS, DefectKind, DefectPainter
 from tfganomaly.synthetic_defects.training_pairs import (
     DAMAGED_WINDOW,
@@ -15,24 +15,25 @@ from tfganomaly.synthetic_defects.training_pairs import (
 )
 
 SIDE, STRIDE = 64, 8
+WHOLE = (slice(0, SIDE), slice(0, SIDE))
 
 
 @pytest.fixture
 def pixels():
     rows = np.linspace(60, 200, SIDE)[:, np.newaxis, np.newaxis]
     noise = np.random.default_rng(0).normal(0, 12, (SIDE, SIDE, 1))
-    return normalise_contrast(np.clip(rows + noise, 0, 255).astype(np.uint8))
+    return fit_contrast(np.clip(rows + noise, 0, 255).astype(np.uint8), WHOLE)
 
 
 def small_part_on_plain_ground():
-    """Normalised, the part is clipped: the image has neither the usual mean nor the usual spread."""
+    """The part is as bright as it can be: there is no room to stretch the image to the usual spread."""
     image = np.random.default_rng(0).normal(90, 2, (SIDE, SIDE, 1))
-    image[28:34, 28:34] = 230
-    return normalise_contrast(image.astype(np.uint8))
+    image[24:36, 24:36] = 230
+    return fit_contrast(image.astype(np.uint8), WHOLE)
 
 
 def faint():
-    return normalise_contrast(np.random.default_rng(0).normal(90, 2, (SIDE, SIDE, 1)).astype(np.uint8))
+    return fit_contrast(np.random.default_rng(0).normal(90, 2, (SIDE, SIDE, 1)).astype(np.uint8), WHOLE)
 
 
 def test_an_unpainted_pair_is_the_same_image_twice_and_all_good(pixels):
@@ -81,7 +82,7 @@ def test_a_change_that_the_grain_hides_is_uncertain():
 
 
 def test_an_image_without_contrast_stays_without():
-    flat = normalise_contrast(np.full((SIDE, SIDE, 1), 90, np.uint8))
+    flat = fit_contrast(np.full((SIDE, SIDE, 1), 90, np.uint8), WHOLE)
     pair = make_pair(flat, flat, None, np.random.default_rng(0), window_stride_px=STRIDE, is_as_photographed=True)
     assert np.abs(pair.damaged).max() < 0.01
 
@@ -98,12 +99,16 @@ def test_a_small_defect_leaves_the_rest_of_an_image_that_was_clipped_as_it_was()
         assert np.abs(pair.damaged - original)[untouched].max() < 0.1
 
 
-def test_a_large_defect_is_stretched_as_a_device_stretches_it():
-    image = np.random.default_rng(0).normal(128, 30, (SIDE, SIDE, 1))
+@pytest.mark.parametrize("has_bright_part", [False, True])
+def test_a_large_defect_is_stretched_as_a_device_stretches_it(has_bright_part):
+    image = np.random.default_rng(0).normal(100, 4 if has_bright_part else 30, (SIDE, SIDE, 1))
+    if has_bright_part:
+        image[24:36, 40:52] = 200  # then it is the room that ends the stretching, and the defect takes some of it
     damaged = image.copy()
-    damaged[:, : SIDE // 3] += 60
-    kinds = {"step": DefectKind((_left_third,), ((_step_of(60 / 30 * NORMALISED_SPREAD), 1.0),))}
-    pixels, expected = (normalise_contrast(np.clip(one, 0, 255).astype(np.uint8)) for one in (image, damaged))
+    damaged[:, : SIDE // 3] -= 60
+    pixels, expected = (fit_contrast(np.clip(one, 0, 255).astype(np.uint8), WHOLE) for one in (image, damaged))
+    gain = (scale_pixels(pixels).std() / (image.clip(0, 255).std() / 127.5)) / 127.5
+    kinds = {"step": DefectKind((_left_third,), ((_step_of(-60 * gain), 1.0),))}
     rng, errors = np.random.default_rng(0), []
     for _ in range(10):  # six of ten cover fully
         pair = make_pair(

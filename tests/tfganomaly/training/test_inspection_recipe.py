@@ -51,7 +51,7 @@ def test_it_is_the_default_and_judges_by_the_worst_windows(finished):
     run = load_run(finished[0])
     assert (run.config.training.recipe, run.config.training.model) == ("inspection", "window_ganomaly")
     assert (run.score_rule.pooling, run.score_rule.map_source) == ("top", "latent")
-    assert (run.preprocessing.resize_rule, run.preprocessing.contrast_rule) == ("letterbox", "normalised")
+    assert (run.preprocessing.resize_rule, run.preprocessing.contrast_rule) == ("letterbox", "fitted")
     assert run.calibration.score_max > 0
 
 

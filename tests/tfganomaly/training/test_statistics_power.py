@@ -25,7 +25,7 @@ class MadeUpScorer:
     """Its latent is what `judge` makes of each image; `judge` knows the good images, as a trained network does."""
 
     description, data_source, data_seed, threshold = "made up", "parts", 0, 1.0
-    preprocessing = Preprocessing(SIZE, SIZE, 1, "letterbox", "normalised")
+    preprocessing = Preprocessing(SIZE, SIZE, 1, "letterbox", "fitted")
 
     def __init__(self, judge, statistics):
         self.judge = judge
