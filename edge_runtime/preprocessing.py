@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 RESIZE_RULES = ("stretch", "letterbox", "crop")
-CONTRAST_RULES = ("as_is", "normalised", "fitted")
+CONTRAST_RULES = ("as_is", "fitted", "normalised")
 PIXEL_RANGE = (-1.0, 1.0)
 
 NORMALISED_SPREAD = 0.4
