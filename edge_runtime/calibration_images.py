@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from edge_runtime.errors import CalibrationError
-from edge_runtime.image_files import DATA_SET_PARTS, MASKS_PART, WORDS_FOR_GOOD, find_images
+from edge_runtime.image_files import DATA_SET_PARTS, MASKS_PART, WORDS_FOR_GOOD, find_images, plain_name
 
 
 def find_good_images(path: str | os.PathLike[str]) -> list[Path]:
@@ -25,7 +25,7 @@ def find_good_images(path: str | os.PathLike[str]) -> list[Path]:
             f"taken for good parts. Give '{folder / 'test' / 'good'}', or a folder of new good parts."
         )
     tops = {image.relative_to(folder).parts[0] for image in images}
-    words = sorted(name for name in tops if name.lower() in WORDS_FOR_GOOD)
+    words = sorted(name for name in tops if plain_name(name) in WORDS_FOR_GOOD)
     if words and len(tops) > len(words):
         raise CalibrationError(
             f"'{path}' has '{words[0]}' and beside it '{min(tops.difference(words))}', which would be taken for good "
@@ -71,6 +71,6 @@ def _below(images: list[Path], folder: Path, names: Collection[str], num_outer: 
     """Return the first image in a folder of such a name below `folder`, or where the innermost folders have it."""
     outer = folder.resolve().parts[-num_outer:] if num_outer else ()
     for image in images:
-        if any(part.lower() in names for part in (*outer, *image.relative_to(folder).parts[:-1])):
+        if any(plain_name(part) in names for part in (*outer, *image.relative_to(folder).parts[:-1])):
             return image
     return None

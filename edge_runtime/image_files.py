@@ -17,8 +17,11 @@ MASKS_PART = "ground_truth"
 DATA_SET_PARTS = ("train", "test", MASKS_PART)
 """The folders of a data set in MVTec layout."""
 
-WORDS_FOR_GOOD = ("good", "ok", "okay", "normal")
-"""What people name a folder of good parts, in small letters."""
+WORDS_FOR_GOOD = (
+    *("good", "ok", "okay", "normal", "pass", "passed", "negative"),
+    *("no_defect", "no_defects", "defect_free", "nondefective", "non_defective"),
+)
+"""What people name a folder of good parts; see `plain_name`."""
 
 
 def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -50,6 +53,11 @@ def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     if not found:
         raise ImageError("No image was given. Give image files or folders that hold images.")
     return list(found)
+
+
+def plain_name(name: str) -> str:
+    """Return a folder's name in small letters, with `_` for blanks and hyphens."""
+    return name.lower().replace("-", "_").replace(" ", "_")
 
 
 def natural_order(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:

@@ -8,7 +8,8 @@ MVTec layout, where `ground_truth` is optional and every mask as well:
     ground_truth/<defect>/*_mask.png       the defect's pixels non-zero; `<stem>_mask` or the same name as the
     image
 
-Any other folder is taken as good images only, subfolders included; there is no test part then. A validation
+Any other folder is taken as good images only, subfolders included; there is no test part then. For an evaluation
+alone `train` may be missing beside `test`. A validation
 part is held back from the good images in both cases: in contiguous runs of their natural order (see
 `hold_out_runs`), or by whole blocks where the folder has a `blocks.csv` with the columns `file` and `block`
 that says which images belong together, such as all photographs of one tile.
@@ -23,17 +24,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.errors import ImageError
-from edge_runtime.image_files import DATA_SET_PARTS, MASKS_PART, WORDS_FOR_GOOD, find_images, natural_order
+from edge_runtime.image_files import (
+    DATA_SET_PARTS,
+    MASKS_PART,
+    WORDS_FOR_GOOD,
+    find_images,
+    natural_order,
+    plain_name,
+)
+from tfganomaly.data.copies import find_copies
 from tfganomaly.data.hold_out import hold_out_blocks, hold_out_runs
 from tfganomaly.data.items import GOOD, ImageItem, InspectionDataset
 from tfganomaly.data.masks import find_masks
+from tfganomaly.data.misplaced_masks import check_misplaced_masks
 from tfganomaly.errors import DataError
 
 LAYOUT = "train/good with good images, and optionally test/good, test/<defect> and ground_truth/<defect>"
 BLOCKS_FILE = "blocks.csv"
 
 
-def open_folder(folder: Path, *, validation_fraction: float | None = None, seed: int = 0) -> InspectionDataset:
+def open_folder(
+    folder: Path, *, validation_fraction: float | None = None, seed: int = 0, for_evaluation: bool = False
+) -> InspectionDataset:
     """Open a folder of photographs. Images are found, not decoded.
 
     Args:
@@ -41,6 +53,7 @@ def open_folder(folder: Path, *, validation_fraction: float | None = None, seed:
         validation_fraction: Share of the good training images to hold back, 0 < fraction < 1; None:
             a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Chooses what is held back.
+        for_evaluation: Whether a test part without images to train on is enough.
 
     Returns:
         The data set; what is odd but no obstacle is in its `warnings`.
@@ -52,11 +65,15 @@ def open_folder(folder: Path, *, validation_fraction: float | None = None, seed:
     if not folder.is_dir():
         raise DataError(f"'{folder}' is {'a file' if folder.exists() else 'missing'}; expected a folder of images.")
     warnings: list[str] = []
+    if for_evaluation and (folder / "test").is_dir() and not (folder / "train").is_dir():
+        test = tuple(_read_test(folder, warnings))
+        return InspectionDataset(folder.name, str(folder), (), (), test, tuple(warnings))
     if _is_layout(folder):
         good, test = _read_layout(folder, warnings)
     else:
         good, test = _read_good_only(folder, warnings), []
     _warn_of_links(folder, warnings)
+    _warn_of_copies(good, test, warnings)
     blocks = _read_blocks(folder, warnings)
     if blocks:
         train, validation = hold_out_blocks(good, [_block(blocks, item) for item in good], validation_fraction, seed)
@@ -103,7 +120,10 @@ def _is_layout(folder: Path) -> bool:
 def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], list[ImageItem]]:
     """Return the good training images and the test images of a folder in MVTec layout."""
     if not (folder / "train").is_dir():
-        raise DataError(f"'{folder}' has {_listed(folder)} but no 'train'. Expected {LAYOUT}.")
+        raise DataError(
+            f"'{folder}' has {_listed(folder)} but no 'train', and nothing to train on. Expected {LAYOUT}; or give a "
+            "folder of good images alone."
+        )
     good_folder = folder / "train" / GOOD
     beside = [path for path in _images(folder / "train") if good_folder not in path.parents]
     if not good_folder.is_dir():
@@ -120,6 +140,7 @@ def _read_layout(folder: Path, warnings: list[str]) -> tuple[list[ImageItem], li
     good = [_item(folder, path) for path in _images(good_folder)]
     if not good:
         raise DataError(f"'{good_folder}' holds no images{_other_files(good_folder)}. Expected {LAYOUT}.")
+    check_misplaced_masks([Path(item.name) for item in good], warnings)
     ignored = [path for path in _images(folder) if path.parent == folder]
     if ignored:
         warnings.append(f"{len(ignored)} image(s) beside the folder 'train' are ignored, such as '{ignored[0].name}'.")
@@ -149,7 +170,7 @@ def _read_test(folder: Path, warnings: list[str]) -> list[ImageItem]:
     for defect_folder in _subfolders(test_folder):
         if defect_folder.name == GOOD:
             continue
-        if defect_folder.name.lower() in WORDS_FOR_GOOD:
+        if plain_name(defect_folder.name) in WORDS_FOR_GOOD:
             raise DataError(
                 f"'{test_folder}' has a folder '{defect_folder.name}', which would be taken for a type of defect. Name "
                 f"it '{GOOD}' if its images are good, or by the defect that they show."
@@ -159,6 +180,7 @@ def _read_test(folder: Path, warnings: list[str]) -> list[ImageItem]:
             warnings.append(f"test/{defect_folder.name} has no images and is left out.")
         masks = find_masks(images, defect_folder, folder / MASKS_PART / defect_folder.name, warnings)
         test += [_item(folder, path, defect_folder.name, mask) for path, mask in zip(images, masks, strict=True)]
+    check_misplaced_masks([Path(item.name) for item in test], warnings)
     if len(test) == num_good:
         warnings.append("The test part has no defective images: only the false alarm rate can be measured.")
     return test
@@ -182,12 +204,15 @@ def _read_good_only(folder: Path, warnings: list[str]) -> list[ImageItem]:
             raise DataError(
                 f"'{folder}' has a folder '{name}'; the names are written in small letters. Expected {LAYOUT}."
             )
-    if GOOD in parts and (len(parts) > 1 or loose):
-        others = [name for name in parts if name != GOOD] or [f"{loose} images"]
+    words = [name for name in parts if plain_name(name) in WORDS_FOR_GOOD]
+    others = [name for name in parts if name not in words] + ([f"{loose} images"] if loose else [])
+    if words and others:
         raise DataError(
-            f"'{folder}' has 'good' and beside it {_shortened(others)}, but no 'train'; it is not known what is to be "
-            f"trained on. Give '{folder / GOOD}' to train on all good images, or arrange the folder: {LAYOUT}."
+            f"'{folder}' has '{words[0]}' and beside it {_shortened(others)}, but no 'train', so it is not known which "
+            f"images are good. Give '{folder / words[0]}' to train on all of it, or arrange the folder: {LAYOUT}; for "
+            "an evaluation test/good and test/<defect> are enough."
         )
+    check_misplaced_masks([path.relative_to(folder) for path in images], warnings)
     if len(parts) + bool(loose) > 1:
         warnings.append(
             f"All {len(images)} images in {_shortened(list(parts))} are taken as good, as there is no folder 'train'."
@@ -208,6 +233,16 @@ def _images(folder: Path) -> list[Path]:
         if isinstance(error.__cause__, OSError):  # no permission, a failing disk
             raise DataError(str(error)) from error
         return []
+
+
+def _warn_of_copies(good: Sequence[ImageItem], test: Sequence[ImageItem], warnings: list[str]) -> None:
+    copies = find_copies([Path(item.source) for item in good], [Path(item.source) for item in test])
+    if copies:
+        name = next(item.name for item in test if item.source == copies[0])
+        warnings.append(
+            f"{len(copies)} of {len(test)} test images are copies of images in train, such as '{name}': figures of what "
+            "the model has seen say nothing of new parts. Take them out of one of the two."
+        )
 
 
 def _warn_of_links(folder: Path, warnings: list[str]) -> None:

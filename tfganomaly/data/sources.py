@@ -20,6 +20,7 @@ def open_dataset(
     archive: Path | None = None,
     validation_fraction: float | None = None,
     seed: int = 0,
+    for_evaluation: bool = False,
 ) -> InspectionDataset:
     """Open a data set. Nothing is decoded yet, and neither TensorFlow nor the network is used (see Raises).
 
@@ -41,6 +42,7 @@ def open_dataset(
         validation_fraction: Share of the good training images to hold back, 0 < fraction < 1; None:
             a tenth, and more of few images (`hold_out.held_back_count`).
         seed: Chooses what is held back.
+        for_evaluation: Whether a folder's test part without images to train on is enough.
 
     Returns:
         The data set. Its `source` opens it again from any working directory.
@@ -73,7 +75,7 @@ def open_dataset(
     folder = Path(source).expanduser()
     if not folder.exists():
         raise DataError(f"There is no folder '{source}'. Expected a folder of images, or one of: {NAMED_SOURCES}.")
-    return open_folder(folder, validation_fraction=validation_fraction, seed=seed)
+    return open_folder(folder, validation_fraction=validation_fraction, seed=seed, for_evaluation=for_evaluation)
 
 
 def _collection(name: str) -> ArrayCollection | None:

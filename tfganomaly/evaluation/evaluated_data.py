@@ -31,7 +31,9 @@ def open_for_run(run: TrainedRun, source: str, archive: Path | None) -> Inspecti
     """
     from tfganomaly.training.trainer import chosen_training_items
 
-    dataset = open_dataset(source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed)
+    dataset = open_dataset(
+        source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed, for_evaluation=True
+    )
     if dataset.test:
         return dataset
     taken = chosen_training_items(dataset.train, run.config)
@@ -54,7 +56,9 @@ def open_for_artefact(
         source: As `open_dataset` takes it.
         archive: Likewise.
     """
-    dataset = open_dataset(source, archive=archive, validation_fraction=validation_fraction, seed=seed)
+    dataset = open_dataset(
+        source, archive=archive, validation_fraction=validation_fraction, seed=seed, for_evaluation=True
+    )
     recorded, own_source = trained_on.get("fingerprint"), str(trained_on.get("source", ""))
     if dataset.test or recorded is None:
         return dataset

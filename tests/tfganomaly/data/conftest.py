@@ -31,7 +31,7 @@ def write_images() -> Callable[..., list[Path]]:
         folder: Path, count: int, *, size: tuple[int, int] = (8, 8), suffix: str = ".png", first: int = 0
     ) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        random = np.random.RandomState(sum(folder.name.encode()) + first)
+        random = np.random.RandomState(sum(f"{folder.parent.name}{folder.name}".encode()) + first)
         paths = []
         for number in range(first, first + count):
             path = folder / f"part{number}{suffix}"

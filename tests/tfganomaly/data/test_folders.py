@@ -145,7 +145,63 @@ def test_empty_train_good_is_an_error(tmp_path: Path, write_images: WriteImages)
 
 def test_test_without_train_is_explained(tmp_path: Path, write_images: WriteImages):
     write_images(tmp_path / "test" / "good", 3)
-    expect_error(tmp_path, "has 'test' but no 'train'")
+    expect_error(tmp_path, "has 'test' but no 'train', and nothing to train on")
+
+
+def test_a_test_part_alone_is_enough_for_an_evaluation(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path / "test" / "good", 3)
+    write_images(tmp_path / "test" / "crack", 2)
+    dataset = open_folder(tmp_path, for_evaluation=True)
+    assert (dataset.train, dataset.validation, len(dataset.test)) == ((), (), 5)
+    assert dataset.num_test_by_defect == {"crack": 2}
+
+
+@pytest.mark.parametrize("names", [("OK", "NOK"), ("Good", "scratch"), ("normal", "defect"), ("no-defect", "hole")])
+def test_good_and_others_without_train_are_not_all_taken_as_good(
+    tmp_path: Path, write_images: WriteImages, names: tuple[str, str]
+):
+    for name in names:
+        write_images(tmp_path / name, 6)
+    expect_error(tmp_path, f"has '{names[0]}' and beside it '{names[1]}'", "it is not known which images are good")
+
+
+@pytest.mark.parametrize("name", ["negative", "Pass", "no defect", "non-defective"])
+def test_a_test_folder_named_like_good_is_no_type_of_defect(tmp_path: Path, write_images: WriteImages, name: str):
+    write_images(tmp_path / "train" / "good", 5)
+    write_images(tmp_path / "test" / name, 5)
+    expect_error(tmp_path, f"has a folder '{name}', which would be taken for a type of defect")
+
+
+def test_test_images_that_are_copies_of_training_images_are_said(layout_folder: Path):
+    for number in range(3):
+        copied = layout_folder / "train" / "good" / f"part{number}.png"
+        shutil.copy(copied, layout_folder / "test" / "good" / f"copy{number}.png")
+    warnings = open_folder(layout_folder).warnings
+    assert any(
+        "3 of 15 test images are copies of images in train, such as 'test/good/copy0.png'" in w for w in warnings
+    )
+
+
+@pytest.mark.parametrize("suffix", ["_mask", "_GT", "-label", "_seg"])
+@pytest.mark.parametrize("place", ["train/good", "test/crack", "."])
+def test_masks_beside_the_images_are_refused(tmp_path: Path, write_images: WriteImages, suffix: str, place: str):
+    if place.startswith("test"):
+        write_images(tmp_path / "train" / "good", 5)
+    images = write_images(tmp_path / place, 6)
+    for image in images[:4]:
+        shutil.copy(image, image.with_name(f"{image.stem}{suffix}.bmp"))
+    expect_error(tmp_path, "4 of 10 images in", f"look like masks, such as 'part0{suffix}.bmp' of 'part0.png'")
+
+
+def test_few_masks_or_equal_names_are_said(tmp_path: Path, write_images: WriteImages):
+    images = write_images(tmp_path, 12)
+    assert open_folder(tmp_path).warnings == ()
+    shutil.copy(images[0], tmp_path / "part0_mask.png")
+    assert "1 of 13 images in '.' look like masks" in open_folder(tmp_path).warnings[0]
+    (tmp_path / "part0_mask.png").unlink()
+    for image in images[:8]:
+        shutil.copy(image, image.with_suffix(".bmp"))
+    assert "twice under one name, such as 'part0.bmp' and 'part0.png'" in open_folder(tmp_path).warnings[0]
 
 
 def test_images_directly_in_test_are_explained(layout_folder: Path, write_images: WriteImages):
