@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +27,17 @@ from edge_runtime.watching.session import WatchSession
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 _LARGEST_JSON_BODY_BYTES = 10_000
 _LONGEST_WAIT_SECONDS = 1.0
+_UPLOADS_AT_A_TIME = 2  # one is judged, one is at hand when that is done
+_PATIENCE_SECONDS = 0.5  # enough for many small ones at once
 
 
 class RequestRefused(Exception):
-    """A request cannot be answered as it is; carries status and reason."""
+    """A request cannot be answered as it is; carries status, reason, and headers that belong to the status."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
         super().__init__(reason)
         self.status = status
+        self.headers = headers
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Application:
         self._max_upload_bytes = max_upload_bytes
         self._start_id = secrets.token_hex(8)  # frame numbers of another process mean other frames
         self._started_seconds = monotonic()
+        self._upload_places = threading.BoundedSemaphore(_UPLOADS_AT_A_TIME)
         self._judged_uploads = 0
         self._refused_uploads = 0
         self._metrics = Metrics(session, lambda: (self._judged_uploads, self._refused_uploads))
@@ -114,7 +119,7 @@ class Application:
         try:
             response = self._respond(request)
         except RequestRefused as error:
-            response = error_response(error.status, str(error))
+            response = error_response(error.status, str(error), *error.headers)
         except ImageError as error:
             self._refused_uploads += 1
             response = error_response(422, str(error))
@@ -129,7 +134,9 @@ class Application:
         if route is None:
             allowed = [known for known, path in self._routes if path == request.path]
             if allowed:
-                raise RequestRefused(405, f"{request.path} takes {' and '.join(allowed)}.")
+                raise RequestRefused(
+                    405, f"{request.path} takes {' and '.join(allowed)}.", ("Allow", ", ".join(allowed))
+                )
             paths = ", ".join(f"{known} {path}" for known, path in self._routes)
             raise RequestRefused(404, f"There is no {request.path}. There are {paths}.")
         # The page itself tells nothing; it asks for the token and sends it along with what it fetches.
@@ -165,13 +172,20 @@ class Application:
         return json_response(200, {**self._status(), "start_id": self._start_id, "good_scores": good, **state})
 
     def _inspect(self, request: Request) -> Response:
-        content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
-        with_heatmap = request.query.get("heatmap", ["0"])[0] not in ("0", "false", "no")
+        # They are judged one at a time: more would only wait, in threads that health, metrics and the page need.
+        if not self._upload_places.acquire(timeout=_PATIENCE_SECONDS):
+            raise RequestRefused(
+                503, "Other uploads are being judged. Send this one again in a second.", ("Retry-After", "1")
+            )
         try:
+            content, name = uploaded_image(request.body(self._max_upload_bytes), request.content_type)
+            with_heatmap = request.query.get("heatmap", ["0"])[0] not in ("0", "false", "no")
             judged = self._judge.judge(content, name, with_heatmap=with_heatmap)
         except BackendError as error:  # without a source nobody else would notice that the interpreter is dead
             self._session.loop.renew_model(str(error))
             raise
+        finally:
+            self._upload_places.release()
         self._judged_uploads += 1
         detection = judged.detection
         verdict: dict[str, Any] = {

@@ -48,12 +48,12 @@ def json_response(status: int, values: dict[str, Any]) -> Response:
     return Response(status, "application/json", json.dumps(values, allow_nan=False).encode("utf-8") + b"\n")
 
 
-def error_response(status: int, reason: str) -> Response:
+def error_response(status: int, reason: str, *headers: tuple[str, str]) -> Response:
     """Return the answer to a request that is refused, or that could not be answered."""
     answer = json_response(status, {"error": reason})
-    if status != HTTPStatus.UNAUTHORIZED:
-        return answer
-    return Response(status, answer.content_type, answer.body, (("WWW-Authenticate", "Bearer"),))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers = (*headers, ("WWW-Authenticate", "Bearer"))
+    return Response(status, answer.content_type, answer.body, headers)
 
 
 def too_large_text(largest_bytes: int) -> str:

@@ -22,6 +22,10 @@ LOGGER = logging.getLogger("tfganomaly.watch")
 _MAX_WAITING = 8  # beside those around an alarm; each holds a frame
 _RETRY_SECONDS = 5.0
 _JPEG_QUALITY = 92
+# On a full disk so much of the oldest evidence may go for one new file. Where that makes no room, others take what is
+# freed, or it is kept for the system, and all evidence would go for nothing.
+_MOST_FREED_BYTES = 8 << 20
+_MOST_FREED_FILES = 30
 
 
 class EvidenceSink:
@@ -64,6 +68,7 @@ class EvidenceSink:
         self._problem = ""
         self._retry_at = 0.0
         self._saved = self._dropped = 0
+        self._too_fast = False
 
     def start(self) -> None:
         """Begin to write; a folder that cannot be written is told by `health`."""
@@ -93,7 +98,7 @@ class EvidenceSink:
         """Failed while the folder cannot be written."""
         if self._problem:
             return ComponentHealth(self.name, "failed", f"{self._problem} Frames are not saved.")
-        message = "frames came faster than they could be saved; some were dropped" if self._dropped else ""
+        message = "frames came faster than they could be saved; some were dropped" if self._too_fast else ""
         return ComponentHealth(self.name, "ok", message)
 
     def counts(self) -> SinkCounts:
@@ -115,6 +120,7 @@ class EvidenceSink:
             if len(self._waiting) > self._max_waiting:
                 del self._waiting[self._least_wanted()]
                 self._dropped += 1
+                self._too_fast = True
             self._changed.notify_all()
 
     def _least_wanted(self) -> int:
@@ -183,15 +189,18 @@ class EvidenceSink:
 
     def _write(self, name: str, save: Callable[[Path], object]) -> None:
         """Write one file; on a full disk the oldest evidence makes room, as it would for the budget."""
-        while True:
+        size_before_bytes = self._folder.size_bytes
+        for num_removed in range(_MOST_FREED_FILES + 1):
             try:
                 with atomic_path(self._folder.path / name) as temporary:
                     save(temporary)
             except OutputError as error:
                 cause = error.__cause__
                 is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-                if is_full and self._folder.remove_oldest():
-                    continue
-                raise
-            self._folder.add(name)
-            return
+                may_free = num_removed < _MOST_FREED_FILES
+                may_free &= size_before_bytes - self._folder.size_bytes < _MOST_FREED_BYTES
+                if not (is_full and may_free and self._folder.remove_oldest(not_of=name)):
+                    raise
+            else:
+                self._folder.add(name)
+                return

@@ -63,16 +63,27 @@ class EvidenceFolder:
         while self.size_bytes > self._max_bytes and len(self._files) > 1:
             self.remove_oldest()
 
-    def remove_oldest(self) -> bool:
-        """Remove the oldest own file, also to make room on a full disk. False when there is none.
+    def remove_oldest(self, not_of: str = "") -> bool:
+        """Remove the oldest own file, also to make room on a full disk.
+
+        Args:
+            not_of: Name of a file that room is made for; others of the same frame stay.
+
+        Returns:
+            Whether there was one.
 
         Raises:
             OSError: It cannot be removed.
         """
-        if not self._files:
+        if not self._files or (not_of and _frame(self._files[0][0]) == _frame(not_of)):
             return False
         name, size = self._files[0]
         (self.path / name).unlink(missing_ok=True)
         self._files.popleft()
         self.size_bytes -= size
         return True
+
+
+def _frame(name: str) -> str:
+    """Return what the names of a frame's files have in common: time and number."""
+    return "_".join(name.split("_")[:2])

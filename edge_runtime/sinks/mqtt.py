@@ -40,7 +40,8 @@ class MqttTimes:
 
     Attributes:
         welcome_seconds: For the broker's answer to a connection.
-        acknowledge_seconds: For the acknowledgement of a message, before the connection is taken for dead.
+        acknowledge_seconds: For the acknowledgement of a message, before the connection is taken for dead; and for the
+            echo of the own availability, before health says that the broker passes nothing on.
         first_retry_seconds: Before the first new attempt; doubled with each failure.
         longest_retry_seconds: Between two attempts at most.
         goodbye_seconds: For the acknowledgement of the last message at the end.
@@ -106,6 +107,7 @@ class MqttSink:
         self._changed = threading.Condition()
         self._has_news = False
         self._say_online = False
+        self._is_echoed, self._is_unheard = False, False
         self._closing = False
         self._close_timeout_seconds = self._close_deadline = 0.0
         self._problem, self._refused = "not connected yet", False
@@ -133,7 +135,13 @@ class MqttSink:
         """Degraded while the broker is away, failed when it refuses."""
         lost = self._queue.dropped_text()
         if not self._problem:
-            return ComponentHealth(self.name, "ok", "; ".join(filter(None, [lost, self._rejected_command])))
+            # A broker acknowledges what its access rules refuse, too: MQTT 3.1.1 knows no other answer.
+            unheard = self._is_unheard and (
+                "the broker takes messages but does not give back the watch's own: its access rules must let this user "
+                f"write and read {self._prefix}/#, or nobody may hear of an alarm"
+            )
+            message = "; ".join(filter(None, [unheard, lost, self._rejected_command]))
+            return ComponentHealth(self.name, "degraded" if unheard else "ok", message)
         # Without the number of lost events, which would be news every second of a long outage.
         message = f"{self._problem}; " + ("the oldest judgements are being dropped" if lost else "events wait")
         return ComponentHealth(self.name, "failed" if self._refused else "degraded", message)
@@ -183,6 +191,7 @@ class MqttSink:
         for topic, payload in self._constant_topics.items():
             self._publish(connection, topic, payload)
         # Its own availability too: the will of a former connection may arrive after this one began.
+        self._is_echoed, echo_due_seconds = False, monotonic() + self._times.acknowledge_seconds
         connection.subscribe([*commands, f"{self._prefix}/availability"])
         with self._changed:
             self._retained.publish_everything_again()
@@ -191,6 +200,7 @@ class MqttSink:
             if self._on_their_way and monotonic() - self._silent_since > self._times.acknowledge_seconds:
                 connection.abandon("the broker has stopped answering")
                 return
+            self._is_unheard = not self._is_echoed and monotonic() > echo_due_seconds
             self._send_what_is_due(connection)
             is_done = not self._on_their_way and self._queue.is_empty
             if self._closing and (is_done or self._seconds_left() <= 0):
@@ -265,7 +275,9 @@ class MqttSink:
     def _message_arrived(self, topic: str, payload: bytes, retained: bool) -> None:
         """Take a command or the echo of the own availability, in the connection's thread."""
         if topic == f"{self._prefix}/availability":
-            if payload != ONLINE.encode():
+            if payload == ONLINE.encode():
+                self._is_echoed = True
+            else:
                 self._say_online = True
                 self._wake()
             return

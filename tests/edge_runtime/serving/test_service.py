@@ -8,6 +8,7 @@ import io
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from edge_runtime.errors import OptionError, ServeError, SinkError
 from edge_runtime.serving.access import AccessRule, find_token, is_loopback
 from edge_runtime.serving.options import ServeOptions
 from edge_runtime.serving.service import Service
+from edge_runtime.serving.upload_judge import JudgedUpload, UploadJudge
 from edge_runtime.sources.source import SOURCE_COMPONENT
 from edge_runtime.watching.events import ComponentHealth
 from tests.edge_runtime.test_image_reading import png_header
@@ -422,6 +424,31 @@ def test_uploads_are_judged_by_a_new_model_as_soon_as_the_watch_is(start_service
     assert after["model_sha256"] != before["model_sha256"]
     assert after["threshold"] == 0.7
     assert after["score"] != before["score"]
+
+
+def test_uploads_that_hang_leave_health_and_page_alone(start_service: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, goes_on, judged = start_service(), threading.Event(), UploadJudge.judge
+
+    def hang(judge: UploadJudge, content: bytes, name: str, *, with_heatmap: bool) -> JudgedUpload:
+        goes_on.wait(20)
+        return judged(judge, content, name, with_heatmap=with_heatmap)
+
+    monkeypatch.setattr(UploadJudge, "judge", hang)
+    answers: list[int] = []
+    uploads = [
+        threading.Thread(target=lambda: answers.append(ask(service, "POST", "/v1/inspect", png(good()))[0]))
+        for _ in range(6)
+    ]
+    for upload in uploads:
+        upload.start()
+    wait_for(lambda: answers == [503] * 4)
+    assert ask(service, "GET", "/health")[0] == 200
+    assert ask(service, "GET", "/v1/live")[0] == 200
+    goes_on.set()
+    for upload in uploads:
+        upload.join()
+    assert sorted(answers) == [200, 200, 503, 503, 503, 503]
+    assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
 
 
 def test_an_interpreter_that_dies_under_uploads_is_a_state_of_health_and_loaded_anew(start_service: Start) -> None:

@@ -211,3 +211,24 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="a folder for evidence was expected"):
         opened(tmp_path / "file")
+
+
+def test_evidence_is_not_given_up_for_a_disk_that_stays_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = opened(tmp_path)
+    for sequence in range(1, 31):
+        deliver(sink, sequence, 0.9)
+    before = len(list(tmp_path.iterdir()))
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge_runtime.atomic_files._flush_to_disk", refuse)
+    monkeypatch.setattr(evidence_module, "_MOST_FREED_FILES", 5)
+    deliver(sink, 31, 0.9)
+    assert sink.health().state == "failed"
+    assert before - len(list(tmp_path.iterdir())) == 5
+    monkeypatch.undo()
+    monkeypatch.setattr(evidence_module, "_RETRY_SECONDS", 0.05)
+    wait_until(lambda: sink.health() == replace(sink.health(), state="ok", message=""), "written again")
+    sink.close(1)
+    assert sink.counts().dropped == 1  # for want of room, not for coming too fast

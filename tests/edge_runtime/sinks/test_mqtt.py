@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -398,3 +399,24 @@ def test_only_wanted_judgements_are_published(
     sink.close(5)
     assert [event["sequence"] for event in listener.wait_for(f"{PREFIX}/event/judgement", 2)] == [2, 4]
     assert sink.counts().delivered == 2
+
+
+@pytest.mark.parametrize(("topics", "state"), [("other/#", "degraded"), (f"{PREFIX}/#", "ok")])
+def test_access_rules_that_swallow_every_message_are_a_state_of_health(
+    tmp_path: Path, make_sink: Callable[..., MqttSink], topics: str, state: str
+) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text(f"topic readwrite {topics}\n")
+    rules.chmod(0o600)
+    broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {rules}")
+    broker.start()
+    try:
+        sink = make_sink(broker.port)
+        sink.deliver(alarm_change(1), None)
+        wait_until(lambda: sink.counts().delivered == 1, "the broker's acknowledgement")
+        started = monotonic()
+        wait_until(lambda: not is_ok(sink) or monotonic() - started > 4, "the word of the broker's access rules")
+        assert sink.health().state == state
+        assert ("access rules" in sink.health().message) == (state == "degraded")
+    finally:
+        broker.close()
