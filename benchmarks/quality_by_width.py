@@ -21,10 +21,12 @@ from export.images import load_export_images
 from export.lowering import LoweredGraph, lower_graph
 from export.options import ExportOptions
 from export.pipeline import export_run
+from tfganomaly.errors import RunError, TfganomalyError
 from tfganomaly.evaluation.evaluate import evaluate
 from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.scorer import score_items
 from tfganomaly.training.run import TrainedRun, load_run
+from tfganomaly.training.run_folder import RunFolder
 from tfganomaly.training.trainer import train
 
 _QUANTIZATIONS = {"float32": "LiteRT float32", "ptq": "LiteRT int8 (ptq)", "qat": "LiteRT int8 (qat)"}
@@ -65,7 +67,10 @@ def _rows_of_run(
     figures = figures_of_files(
         {**files, **of_peers}, scale_pixels(images.train[:1])[0], arguments.rounds, arguments.core
     )
-    return {name: {"AUROC": round(float(auroc or 0), 4), **figures.get(name, {})} for name, auroc in aurocs.items()}
+    return {
+        name: {"AUROC": None if auroc is None else round(auroc, 4), **figures.get(name, {})}
+        for name, auroc in aurocs.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,13 @@ def _trained_run(arguments: argparse.Namespace, path: Path, width: int, latent_s
         "max_train_images": arguments.max_train_images,
         "seed": arguments.seed,
     }
-    if not path.exists():
-        train(arguments.data, path, "paper", options, archive=arguments.archive)
+    folder = RunFolder(path)
+    if not _is_finished(folder):
+        is_begun = folder.config_path.is_file()
+        try:
+            train(arguments.data, path, "paper", options, archive=arguments.archive, resume=is_begun)
+        except TfganomalyError as error:
+            raise SystemExit(str(error)) from error
     run = load_run(path)
     recorded = {**dataclasses.asdict(run.config.training), **dataclasses.asdict(run.config.model)}
     other = [name for name, value in options.items() if recorded[name] != value]
@@ -113,3 +123,11 @@ def _trained_run(arguments: argparse.Namespace, path: Path, width: int, latent_s
         what = f"other {', '.join(other)}" if other else f"the data {run.config.data_source}"
         raise SystemExit(f"The run in '{path}' was trained with {what}; name another --runs-folder.")
     return run
+
+
+def _is_finished(folder: RunFolder) -> bool:
+    try:
+        folder.require_finished()
+    except RunError:
+        return False
+    return True

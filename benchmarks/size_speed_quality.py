@@ -5,9 +5,9 @@ r"""What detection costs in bytes and milliseconds: networks of several widths, 
         --runs-folder runs --json pareto.json
 
 The first tables need no training: drawn weights, because latency does not depend on them. With DATA another one trains
-a run for each width and latent size, or takes the finished run out of --runs-folder, and exports and evaluates each
-quantization. ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same network and the same calibration images, and in
-the latency tables also with our rewriting of its transposed convolutions; without them
+a run for each width and latent size, or takes the finished run out of --runs-folder (an interrupted one it resumes),
+and exports and evaluates each quantization. ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same network and the
+same calibration images, and in the latency tables also with our rewriting of its transposed convolutions; without them
 (pip install 'tfganomaly[peers]') their rows are left out, with a line that says so. Latencies are medians over
 interleaved rounds from a float32 image in memory to the float32 outputs; with one thread the process is held on one
 core, and its processor time stands beside: on a busy machine that compares, and the latency does not. First score and
@@ -69,7 +69,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="for one thread")
     parser.add_argument("--archive", type=Path, help="the data's local file")
     parser.add_argument(
-        "--runs-folder", type=Path, help="holds and keeps the runs; finished ones are not trained again"
+        "--runs-folder", type=Path, help="holds and keeps the runs; finished ones are not trained again, others resumed"
     )
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=15)
@@ -126,16 +126,19 @@ def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder:
     return tables
 
 
-def _print_table(title: str, rows: Mapping[str, Mapping[str, float | str]]) -> None:
+def _print_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> None:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     print(f"\n{title}\n{'':46}" + "".join(f"{column:>16}" for column in columns))
     for name, row in rows.items():
-        print(f"{name:46}" + "".join(f"{row.get(column, '-'):>16}" for column in columns), flush=True)
+        cells = ("-" if (value := row.get(column)) is None else value for column in columns)
+        print(f"{name:46}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
 
 
 def _smaller_networks(tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Says which of the smaller networks detect as well as the first in a third of its time or less."""
     first, *smaller = ours = {name: rows["LiteRT int8 (qat)"] for name, rows in tables.items()}
+    if any(row["AUROC"] is None for row in ours.values()):
+        return "\nThe test images have one class only: no AUROC says which smaller network detects as well."
     found = [
         f"{name} ({ours[first]['CPU ms'] / ours[name]['CPU ms']:.1f} times faster, "
         f"AUROC {ours[name]['AUROC'] - ours[first]['AUROC']:+.4f})"

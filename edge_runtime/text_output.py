@@ -97,7 +97,7 @@ def info_text(metadata: ArtefactMetadata, inspection: FlatbufferInspection, file
         *(f"input         {_tensor_line(tensor)}" for tensor in inspection.inputs),
         *(f"output        {_tensor_line(tensor)}  {name}" for name, tensor in _named_outputs(metadata, inspection)),
     ]
-    lines += [f"parity        {name.replace('_', ' ')}: {_shown(value)}" for name, value in metadata.parity.items()]
+    lines += [f"at export     {name.replace('_', ' ')}: {_shown(value)}" for name, value in metadata.parity.items()]
     return "\n".join(map(printable, lines))
 
 

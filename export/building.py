@@ -13,12 +13,13 @@ from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ScoreRule
 from export.activation_ranges import observe_ranges, ranges_between
 from export.conversion import (
+    calibration_inputs,
     convert_quantization_aware,
     convert_to_float32,
     convert_with_calibration,
     output_positions,
 )
-from export.disturbance import with_disturbed
+from export.disturbance import Purpose, with_disturbed
 from export.edgetpu_graph import adapt_to_edgetpu
 from export.errors import ExportError
 from export.fake_quantization import add_fake_quantization
@@ -123,11 +124,12 @@ def calibrate(
     seed: int,
     progress: Callable[[str, int, int], None],
 ) -> Any:
-    """Quantizes with ranges between those of good images and those of good and disturbed ones, by the scores.
+    """Quantizes with the ranges that keep the scores best.
 
     Ranges of good images alone clip what a defect does. Where a model answers a defect with values many times larger
-    than a good image's, ranges that hold them leave good images too few levels. What lies between is chosen by how well
-    the calibrated graph's scores agree with the float graph's.
+    than a good image's, ranges that hold them leave good images too few levels. What lies between is tried, and the
+    plain extremes of good images, which post-training quantization takes: the ranges are chosen whose scores agree best
+    with the float graph's.
 
     Args:
         graph: The float graph.
@@ -142,13 +144,15 @@ def calibrate(
     good = scale_pixels(calibration)
     narrow, wide = (
         observe_ranges(graph, images, seed, lambda *count: progress("observe ranges", *count))
-        for images in (good, with_disturbed(good, seed))
+        for images in (calibration_inputs(good), with_disturbed(good, seed, Purpose.RANGES))
     )
+    all_ranges = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
+    all_ranges.append(narrow.extremes)
     candidates = []
-    for number, share in enumerate(RANGE_SHARES, start=1):
-        quantized_model = add_fake_quantization(graph, ranges_between(narrow, wide, share))
+    for number, ranges in enumerate(all_ranges, start=1):
+        quantized_model = add_fake_quantization(graph, ranges)
         candidates.append((agreement.of(quantized_model)(), quantized_model))
-        progress("choose ranges", number, len(RANGE_SHARES))
+        progress("choose ranges", number, len(all_ranges))
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 

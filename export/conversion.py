@@ -34,6 +34,20 @@ def int8_input_images(images: np.ndarray) -> np.ndarray:
     return np.minimum(images, np.float32(LARGEST_INT8_PIXEL))
 
 
+def calibration_inputs(images: np.ndarray) -> np.ndarray:
+    """Makes of good images what ranges are taken from: clipped for the int8 input, whose range two pixels pin.
+
+    Args:
+        images: float32 `(B, H, W, C)` in [-1, 1].
+
+    Returns:
+        The same in [-1, 127/128] with both ends among the values, whatever the images hold.
+    """
+    inputs = int8_input_images(images)
+    inputs.flat[0], inputs.flat[1] = -1.0, LARGEST_INT8_PIXEL
+    return inputs
+
+
 def convert_to_float32(graph: LoweredGraph) -> bytes:
     """Converts to a float32 file: same function as the run, for comparison and for machines without int8."""
     return _convert(_converter(graph, graph.model))
@@ -46,11 +60,7 @@ def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
         graph: The float graph.
         images: float32 `(B, H, W, C)` in [-1, 1], good images from which the converter takes the ranges.
     """
-    inputs = int8_input_images(images)
-    inputs.flat[0], inputs.flat[1] = (
-        -1.0,
-        LARGEST_INT8_PIXEL,
-    )  # pins the input's range whatever the images hold
+    inputs = calibration_inputs(images)
 
     def representative_images() -> Iterator[list[np.ndarray]]:
         for image in inputs:

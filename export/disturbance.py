@@ -8,6 +8,7 @@ scores correlate with the float model's by 0.87 instead of 0.999.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 
 import numpy as np
 
@@ -17,6 +18,15 @@ from edge_runtime.preprocessing import scale_pixels, unscale_pixels
 _SEMI_AXIS_RANGE = (0.05, 0.45)
 _BRIGHTNESS_STEP_RANGE = (0.3, 1.6)
 _MOST_ELLIPSES = 3
+
+
+class Purpose(IntEnum):
+    """What disturbed copies are for. Each has its own random numbers: a file is not judged on what it was tuned on."""
+
+    RANGES = 1
+    AGREEMENT = 2
+    THRESHOLD = 3
+    COMPARISON = 4
 
 
 def disturb_images(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -37,22 +47,23 @@ def disturb_images(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return disturbed
 
 
-def with_disturbed(images: np.ndarray, seed: int) -> np.ndarray:
+def with_disturbed(images: np.ndarray, seed: int, purpose: Purpose) -> np.ndarray:
     """Returns the images followed by one disturbed copy of each: float32 `(2 B, H, W, C)`."""
-    return np.concatenate([images, disturb_images(images, np.random.default_rng(seed))])
+    return np.concatenate([images, disturb_images(images, np.random.default_rng((seed, purpose)))])
 
 
-def with_disturbed_pixels(pixels: np.ndarray, seed: int) -> np.ndarray:
+def with_disturbed_pixels(pixels: np.ndarray, seed: int, purpose: Purpose) -> np.ndarray:
     """Does the same as `with_disturbed`, to the bit, with no more than two images as floats in memory.
 
     Args:
         pixels: uint8 `(B, H, W, C)`.
-        seed: Decides the disturbances.
+        seed: Decides the disturbances, together with `purpose`.
+        purpose: What the copies are for.
 
     Returns:
         uint8 `(2 B, H, W, C)`, the images followed by one disturbed copy of each.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, purpose))
     both = np.concatenate([pixels, pixels])
     for copy in both[len(pixels) :]:
         image = scale_pixels(copy)

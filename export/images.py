@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.disturbance import with_disturbed_pixels
+from export.disturbance import Purpose, with_disturbed_pixels
 from export.errors import ExportError
-from export.options import ExportOptions
+from export.options import MOST_TRAIN_IMAGES, ExportOptions
 from export.parity import ParityImages
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages, load_images
@@ -19,8 +19,6 @@ from tfganomaly.training.trainer import chosen_training_items
 if TYPE_CHECKING:
     from tfganomaly.training.run_folder import RunConfig
 
-# Fine-tuning sees no more distinct images than this, so that a large data set costs no more memory or time.
-MOST_TRAIN_IMAGES = 4096
 FEWEST_HELD_BACK_IMAGES = 2
 # Of either class. On fewer a file that says nothing is within the bounds, as a pair or an image may always differ.
 FEWEST_TEST_IMAGES = 10
@@ -102,17 +100,18 @@ def load_export_images(
 
 
 def choose_parity_images(test: LoadedImages, held_back: LoadedImages, count: int, seed: int) -> ParityImages:
-    """Takes the test images; where either class has few, stand-ins for both classes as well.
+    """Takes the test images; where the data has few of either class, stand-ins for both classes as well.
 
     Args:
-        test: Labelled images; may be none.
+        test: Labelled images, as many as `count` allows; may be none.
         held_back: Good images, one or more, that the stand-ins are made of.
-        count: Most stand-ins, 2 or more.
+        count: Most test images and most stand-ins, 2 or more.
         seed: Decides the disturbances.
     """
     labels = np.array([item.is_anomalous for item in test.items], np.int64)
     tested = ParityImages("test", tuple(item.name for item in test.items), test.pixels, labels)
-    if min(np.count_nonzero(labels == 0), np.count_nonzero(labels == 1)) >= FEWEST_TEST_IMAGES:
+    # Half of `count` is of either class where the data has that many: fewer were drawn only because there are no more.
+    if np.bincount(labels, minlength=2).min() >= min(FEWEST_TEST_IMAGES, count // 2):
         return tested
     stand_ins = _stand_ins(held_back, count, seed)
     if not len(labels):
@@ -133,7 +132,7 @@ def _stand_ins(held_back: LoadedImages, count: int, seed: int) -> ParityImages:
     return ParityImages(
         part="held-back good images and disturbed copies of them",
         names=(*names, *(f"{name}, disturbed" for name in names)),
-        pixels=with_disturbed_pixels(held_back.pixels[:num_good], seed),
+        pixels=with_disturbed_pixels(held_back.pixels[:num_good], seed, Purpose.COMPARISON),
         labels=np.repeat([0, 1], num_good),
         num_stand_ins=num_good,
     )
@@ -147,9 +146,9 @@ def _draw(items: Sequence[ImageItem], count: int, rng: np.random.Generator) -> l
 
 
 def _draw_by_class(items: Sequence[ImageItem], count: int, rng: np.random.Generator) -> list[ImageItem]:
-    """At most `count` items with the share of anomalous ones kept, and at least one of each class."""
+    """At most `count` items, half of them of either class; where a class has fewer, all of it and more of the other."""
     if len(items) <= count:
         return list(items)
-    classes = [[item for item in items if item.is_anomalous is label] for label in (False, True)]
-    shares = [max(1, round(count * len(members) / len(items))) for members in classes]
-    return [item for members, share in zip(classes, shares, strict=True) for item in _draw(members, share, rng)]
+    good, anomalous = ([item for item in items if item.is_anomalous is label] for label in (False, True))
+    num_anomalous = max(min(len(anomalous), count // 2), count - len(good))
+    return _draw(good, count - num_anomalous, rng) + _draw(anomalous, num_anomalous, rng)

@@ -9,6 +9,8 @@ from tfganomaly.errors import OptionError
 
 QUANTIZATIONS = ("qat", "ptq", "float32")
 TARGETS = ("cpu", "edgetpu")
+# Ranges and fine-tuning see no more distinct images, so that a large data set costs no more memory or time.
+MOST_TRAIN_IMAGES = 4096
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ExportOptions:
         "each image, which is slow.",
     )
     calibration_images: int = option(
-        256, "Good training images from which the int8 ranges are taken.", minimum=2, maximum=10_000
+        256, "Good training images from which the int8 ranges are taken.", minimum=2, maximum=MOST_TRAIN_IMAGES
     )
     fine_tuning_steps: int = option(
         400, "Steps of quantization-aware fine-tuning; 0 only calibrates.", minimum=0, maximum=100_000

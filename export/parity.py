@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from edge_runtime.artefact import OUTPUT_NAMES
-from edge_runtime.detector import AnomalyDetector
 from edge_runtime.flatbuffer import FlatbufferInspection
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 _BATCH_SIZE = 32
-_LATENCY_RUNS = 30
 _KEPT_OUTPUT_NUMBERS = 16_000_000
+_SMALLEST_MARGIN = 1e-3  # of the threshold
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,11 @@ class ArtefactParity:
         scores: float64 (N,), raw.
         threshold: Calibrated on this file.
         auroc: Image AUROC, or None without both classes.
-        auroc_drop: The run's minus this file's, with its interval, or None.
+        auroc_drop: The run's minus this file's, or None; with its interval where no stand-in was compared on.
         score_difference: Of raw scores.
-        margin_difference: The same divided by the run's margin, its threshold minus its median good score. A score
-            further than a margin above the threshold counts as that far: no verdict hangs on how far it is.
+        margin_difference: The same divided by the run's margin, its threshold minus its median good score; None where
+            that is next to nothing, as at a false alarm rate of a half. A score further than a margin above the
+            threshold counts as that far: no verdict hangs on how far it is.
         rank_correlation: Spearman's, over all images; None where scores are all equal.
         verdict_flips: Images that run and file judge differently, each with its own threshold.
         verdict_flip_share: The same as a share of the images.
@@ -117,7 +116,7 @@ class ArtefactParity:
     auroc: float | None
     auroc_drop: AurocDifference | None
     score_difference: Spread
-    margin_difference: Spread
+    margin_difference: Spread | None
     rank_correlation: float | None
     verdict_flips: int
     verdict_flip_share: float
@@ -134,7 +133,7 @@ class ArtefactParity:
             "auroc": _rounded_or_none(self.auroc),
             "auroc_drop": _rounded_or_none(None if self.auroc_drop is None else self.auroc_drop.value),
             "score_difference": self.score_difference.to_dict(),
-            "margin_difference": self.margin_difference.to_dict(),
+            "margin_difference": None if self.margin_difference is None else self.margin_difference.to_dict(),
             "rank_correlation": _rounded_or_none(self.rank_correlation),
             "verdict_flips": self.verdict_flips,
             "verdict_flip_share": _rounded(self.verdict_flip_share),
@@ -214,7 +213,7 @@ class ParityReport:
     def rivals(self) -> tuple[tuple[ArtefactParity, AurocDifference], ...]:
         """The other int8 files, each with the exported file's AUROC minus its own; empty without both classes."""
         pairs = [
-            (other, auroc_difference(self.labels, self.exported.scores, other.scores))
+            (other, _auroc_difference(self.labels, self.exported.scores, other.scores, self.num_stand_ins))
             for other in self.artefacts[1:]
             if "INT8" in other.tensor_types
         ]
@@ -323,24 +322,25 @@ def compare_with_run(
         name: Short name for columns.
         run: What the run says.
         run_margin: The run's threshold minus its median score of held-back good images: the room that a good
-            image has.
+            image has; 0 or less where it has none.
         artefact: What the file says.
         images: What both looked at.
         inspection: What is in the file.
-        latency_ms: From `measure_latency_ms`.
+        latency_ms: From `measure_latencies_ms`.
     """
     difference = artefact.scores - run.scores
     highest = run.threshold + run_margin
     near_difference = np.minimum(artefact.scores, highest) - np.minimum(run.scores, highest)
+    has_margin = run_margin > _SMALLEST_MARGIN * run.threshold
     flips = int(np.count_nonzero(artefact.verdicts != run.verdicts))
     return ArtefactParity(
         name=name,
         scores=artefact.scores,
         threshold=artefact.threshold,
         auroc=image_auroc(images.labels, artefact.scores),
-        auroc_drop=auroc_difference(images.labels, run.scores, artefact.scores),
+        auroc_drop=_auroc_difference(images.labels, run.scores, artefact.scores, images.num_stand_ins),
         score_difference=Spread.of(difference),
-        margin_difference=Spread.of(near_difference / max(run_margin, 1e-12)),
+        margin_difference=Spread.of(near_difference / run_margin) if has_margin else None,
         rank_correlation=_rank_correlation(run.scores, artefact.scores),
         verdict_flips=flips,
         verdict_flip_share=flips / len(run.scores),
@@ -357,14 +357,12 @@ def compare_with_run(
     )
 
 
-def measure_latency_ms(detector: AnomalyDetector, pixels: np.ndarray) -> float:
-    """Returns the median time of the interpreter for one image in milliseconds, uint8 (N, H, W, C)."""
-    times = []
-    for index in range(_LATENCY_RUNS):
-        start = perf_counter()
-        detector.model_outputs(pixels[index % len(pixels)][np.newaxis])
-        times.append(1000 * (perf_counter() - start))
-    return float(np.median(times))
+def _auroc_difference(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, num_stand_ins: int
+) -> AurocDifference | None:
+    """The first scores' AUROC minus the second's; without interval where an image and its disturbed copy are pairs."""
+    difference = auroc_difference(labels, first, second)
+    return replace(difference, interval=None) if difference is not None and num_stand_ins else difference
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:

@@ -12,7 +12,6 @@ from edge_runtime.atomic_files import write_text_atomically
 from edge_runtime.version import __version__
 from export.parity import ArtefactParity, ParityReport
 from export.parity_files import ParityFiles
-from tfganomaly.evaluation.metrics import AurocDifference
 
 _PLOT_SIZE_PX = 320
 _MOST_DOTS = 1500
@@ -85,7 +84,7 @@ def render_parity_report(report: ParityReport) -> str:
     )
     environment.filters["decimals"] = lambda value: "–" if value is None else f"{value:.4f}"
     environment.filters["signed"] = lambda value: f"{value:+.4f}"
-    environment.filters["interval"] = _interval
+    environment.filters["interval"] = lambda interval: "{:+.4f} to {:+.4f}".format(*interval)
     environment.filters["digits"] = lambda value: "–" if value is None else f"{value:.3g}"
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
     return environment.get_template("parity.html.j2").render(
@@ -119,10 +118,6 @@ def plot_scores(report: ParityReport, artefact: ArtefactParity) -> ScorePlot:
         low=float(np.exp(low)),
         high=float(np.exp(high)),
     )
-
-
-def _interval(difference: AurocDifference) -> str:
-    return "" if difference.interval is None else "{:+.4f} to {:+.4f}".format(*difference.interval)
 
 
 def _largest_flips(report: ParityReport) -> tuple[Flip, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from export.building import BuiltModel
     from export.edgetpu_target import EdgeTpuTarget
     from export.images import ExportImages
-    from export.parity import ArtefactParity, ScoredOutputs
+    from export.parity import ScoredOutputs
     from export.threshold import ThresholdTransfer
     from tfganomaly.training.run import TrainedRun
 
@@ -90,7 +90,8 @@ def export_run(
     from export.building import build_model
     from export.edgetpu_target import refuse_too_large, target_edgetpu
     from export.gate import gate_failures
-    from export.parity import ParityReport, score_images
+    from export.latency import measure_latencies_ms
+    from export.parity import ParityReport, compare_with_run, score_images
     from export.parity_report import write_parity_report
     from export.threshold import ThresholdTransfer
     from tfganomaly.evaluation.metrics import image_auroc
@@ -99,18 +100,22 @@ def export_run(
         refuse_too_large(graph.model.count_params())  # a byte each at least: said before the work
     scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
     transfer = ThresholdTransfer(run, images.held_back, options.seed)
-    compared: list[ArtefactParity] = []
+    files_to_compare: list[tuple[BuiltModel, ArtefactMetadata, ScoredOutputs]] = []
     edgetpu: EdgeTpuTarget | None = None
-    exported: tuple[BuiltModel, ArtefactMetadata] | None = None
     for quantization in _quantizations(options):
         built = build_model(quantization, graph, images, run.score_rule, options, tell)
-        if options.target == "edgetpu" and exported is None:
+        if options.target == "edgetpu" and not files_to_compare:
             edgetpu = target_edgetpu(built, compiler, options, tell)
-        metadata, parity = _calibrate_and_compare(built, run, scored_run, transfer, images, options, tell)
-        exported = exported or (built, metadata)
-        compared.append(parity)
-    assert exported is not None
-    built, metadata = exported
+        files_to_compare.append((built, *_calibrate_and_score(built, run, transfer, images, options, tell)))
+    tell("measure times", 0, 1)
+    latencies_ms = measure_latencies_ms([built.flatbuffer for built, _, _ in files_to_compare], images.held_back[0])
+    tell("measure times", 1, 1)
+    run_margin = run.threshold - float(np.median(run.calibration.score_quantiles))
+    compared = [
+        compare_with_run(built.title, scored_run, run_margin, scored, images.parity, built.inspection, latency_ms)
+        for (built, _, scored), latency_ms in zip(files_to_compare, latencies_ms, strict=True)
+    ]
+    built, metadata, _ = files_to_compare[0]
     report = ParityReport(
         run=run.description,
         data=f"{images.data_name}, {images.parity.part}",
@@ -150,7 +155,7 @@ def export_run(
         metadata=written.metadata,
         size_bytes=output_path.stat().st_size,
         seconds=time.monotonic() - started,
-        notes=_notes(run, images, metadata, output_path, compiled),
+        notes=_notes(run, images, metadata, options, output_path, compiled),
         compiled=compiled,
     )
 
@@ -219,17 +224,16 @@ def _quantizations(options: ExportOptions) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _calibrate_and_compare(
+def _calibrate_and_score(
     built: BuiltModel,
     run: TrainedRun,
-    scored_run: ScoredOutputs,
     transfer: ThresholdTransfer,
     images: ExportImages,
     options: ExportOptions,
     tell: Progress,
-) -> tuple[ArtefactMetadata, ArtefactParity]:
-    """Runs a built model through the runtime: its own threshold first, then the comparison."""
-    from export.parity import compare_with_run, measure_latency_ms, score_images
+) -> tuple[ArtefactMetadata, ScoredOutputs]:
+    """Runs a built model through the runtime: its own threshold first, then the images of the comparison."""
+    from export.parity import score_images
     from tfganomaly.evaluation.calibrate import calibrate_scorer
 
     metadata = _provisional_metadata(built, run, options)
@@ -248,11 +252,7 @@ def _calibrate_and_compare(
         write_artefact(path, built.flatbuffer, metadata)
         detector = AnomalyDetector(path)
         scored = score_images(detector, images.parity, lambda *count: tell(f"score with {built.title}", *count))
-        latency_ms = measure_latency_ms(detector, images.held_back)
-    run_margin = run.threshold - float(np.median(run.calibration.score_quantiles))
-    return metadata, compare_with_run(
-        built.title, scored_run, run_margin, scored, images.parity, built.inspection, latency_ms
-    )
+    return metadata, scored
 
 
 def _provisional_metadata(built: BuiltModel, run: TrainedRun, options: ExportOptions) -> ArtefactMetadata:
@@ -290,7 +290,12 @@ def _data_at_hand(run: TrainedRun, images: ExportImages) -> dict[str, Any]:
 
 
 def _notes(
-    run: TrainedRun, images: ExportImages, metadata: ArtefactMetadata, output_path: Path, compiled: Path | None
+    run: TrainedRun,
+    images: ExportImages,
+    metadata: ArtefactMetadata,
+    options: ExportOptions,
+    output_path: Path,
+    compiled: Path | None,
 ) -> tuple[str, ...]:
     from export.images import FEWEST_TEST_IMAGES
 
@@ -302,8 +307,14 @@ def _notes(
         )
     elif images.parity.num_stand_ins:
         notes.append(
-            f"The data has fewer than {FEWEST_TEST_IMAGES} good or anomalous test images, so run and file were "
-            "compared on held-back good images and disturbed copies of them too: the AUROC says little of real defects."
+            f"The data has fewer than {FEWEST_TEST_IMAGES} good or anomalous test images that can be read, so run "
+            "and file were compared on held-back good images and disturbed copies of them too: the AUROC says little "
+            "of real defects."
+        )
+    if options.compare and options.quantization == "ptq":
+        notes.append(
+            "--compare adds post-training quantization, which is what was exported: float32 alone stands beside it. "
+            "For both kinds of int8 side by side export with --quantization qat --compare."
         )
     manifest = run.folder.read_manifest()
     expected = manifest.get("num_validation")

@@ -25,7 +25,7 @@ import tf_keras
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
 from export.conversion import int8_input_images
-from export.disturbance import disturb_images, with_disturbed
+from export.disturbance import Purpose, disturb_images, with_disturbed
 from export.lowering import LoweredGraph
 
 CHECKS = 8
@@ -81,7 +81,7 @@ class AgreementCheck:
 
     def __init__(self, graph: LoweredGraph, held_back_pixels: np.ndarray, score_rule: ScoreRule, seed: int) -> None:
         self._names = graph.output_names
-        self._images = with_disturbed(scale_pixels(held_back_pixels), seed)
+        self._images = with_disturbed(scale_pixels(held_back_pixels), seed, Purpose.AGREEMENT)
         self._rule = score_rule
         # Of the images alone, whatever the graph: computed once instead of at each check.
         self._windows = window_distances(score_rule, self._images)

@@ -51,7 +51,7 @@ class ExportResult:
         ]
         for each in report.artefacts:
             flips = f"{each.verdict_flips} ({each.verdict_flip_share:.1%})"
-            drift = f"{each.margin_difference.mean:.1%}"
+            drift = "-" if each.margin_difference is None else f"{each.margin_difference.mean:.1%}"
             lines.append(
                 f"{each.name:14}{_decimals(each.auroc)}{flips:>14}{drift:>13}"
                 f"{each.size_bytes / 1e6:>7.2f}{each.latency_ms:>7.2f}"

@@ -14,7 +14,7 @@ import numpy as np
 from edge_runtime.calibration import Calibration
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
-from export.disturbance import with_disturbed_pixels
+from export.disturbance import Purpose, with_disturbed_pixels
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
 
 FEWEST_NEAREST = 20
@@ -36,14 +36,15 @@ class ThresholdTransfer:
     def __init__(self, run: Scorer, held_back: np.ndarray, seed: int) -> None:
         self._run_threshold = run.threshold
         self._num_good = len(held_back)
-        self._images = with_disturbed_pixels(held_back, seed)
+        self._images = with_disturbed_pixels(held_back, seed, Purpose.THRESHOLD)
         self._run_scores = self._scores(run)
 
     def apply(self, calibration: Calibration, file: Scorer) -> Calibration:
         """Return a file's calibration with the run's threshold on the file's scale.
 
         The factor between the scales is the median of file score / run score over the images whose run score is
-        nearest to the run's threshold, by their ratio: a fifth of all, at least twenty. A hundred-thousandth is added.
+        nearest to the run's threshold, by their ratio: a fifth of all, at least twenty, or half of fewer than forty. A
+        hundred-thousandth is added.
 
         Args:
             calibration: From the file's scores of the held-back images, by quantile. Those of them that are above the
@@ -52,7 +53,7 @@ class ThresholdTransfer:
         """
         file_scores = self._scores(file)
         distances = np.abs(np.log(self._run_scores / max(self._run_threshold, _SMALLEST_SCORE)))
-        count = max(FEWEST_NEAREST, round(NEAREST_SHARE * len(distances)))
+        count = max(min(FEWEST_NEAREST, len(distances) // 2), round(NEAREST_SHARE * len(distances)))
         nearest = np.argsort(distances, kind="stable")[:count]
         factor = float(np.median(file_scores[nearest] / self._run_scores[nearest]))
         threshold = self._run_threshold * factor * (1 + _ROUNDING)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,9 @@ from edge_runtime.contact_sheet import SheetTile, contact_sheet
 from edge_runtime.errors import TfganomalyError
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.sources import open_dataset
+from tfganomaly.evaluation.advice import calibrate_command
 from tfganomaly.evaluation.metrics import image_auroc
+from tfganomaly.evaluation.wording import percent
 
 DATA = "elpv"
 # A third of the recipe's epochs: a demo is watched to its end.
@@ -80,7 +83,7 @@ class DemoFiles:
 
     @property
     def sheet(self) -> Path:
-        """The heatmaps of the calmest and the most unusual test images."""
+        """The heatmaps of the most unusual and the calmest test images, and of the defects that were nearly found."""
         return self.folder / "heatmaps.png"
 
 
@@ -142,31 +145,54 @@ def _check(done: subprocess.CompletedProcess[Any], step: str) -> None:
 
 
 def _write_sheet(files: DemoFiles, items: Sequence[ImageItem], records: Sequence[dict[str, Any]]) -> None:
-    """Draws the most unusual and the calmest test cells with score and truth."""
+    """Draws the most unusual and the calmest test cells and the nearest misses, with score and truth."""
     truth = {str(item.source): item for item in items}
-    judged = sorted((record for record in records if "score" in record), key=lambda record: -record["score"])
+    falling = sorted((record for record in records if "score" in record), key=lambda record: -record["score"])
     shown = TILES_A_ROW * ROWS_A_GROUP
-    tiles = []
-    for record in [*judged[:shown], *judged[-shown:]]:
-        item = truth[record["path"]]
-        with Image.open(files.heatmaps / f"{Path(record['path']).stem}_heatmap.jpg") as heatmap:
-            tiles.append(
-                SheetTile(
-                    heatmap.convert("RGB"),
-                    caption=f"{record['normalised_score']:.2f} {'anomalous' if record['is_anomaly'] else 'good'}",
-                    note=f"truth: {item.defect}",
-                    is_marked=record["is_anomaly"] != item.is_anomalous,
-                )
-            )
-    title = f"the {shown} highest and the {shown} lowest scores; a red frame is a wrong verdict"
+    misses = [record for record in falling if truth[record["path"]].is_anomalous and not record["is_anomaly"]]
+    nearest = misses[:TILES_A_ROW]
+    groups = [
+        (f"The {shown} highest scores. A red frame is a wrong verdict.", falling[:shown]),
+        (f"Just below the threshold: {len(nearest)} of {len(misses)} missed defects.", nearest),
+        (f"The {shown} lowest scores.", falling[-shown:]),
+    ]
+    sheets = [
+        contact_sheet(
+            [_tile(files, record, truth[record["path"]]) for record in group], columns=TILES_A_ROW, title=title
+        )
+        for title, group in groups
+        if group
+    ]
     with atomic_path(files.sheet) as temporary:
-        contact_sheet(tiles, columns=TILES_A_ROW, title=title).save(temporary)
+        _stacked(sheets).save(temporary)
+
+
+def _tile(files: DemoFiles, record: dict[str, Any], item: ImageItem) -> SheetTile:
+    with Image.open(files.heatmaps / f"{Path(record['path']).stem}_heatmap.jpg") as heatmap:
+        return SheetTile(
+            heatmap.convert("RGB"),
+            caption=f"{record['normalised_score']:.2f} {'anomalous' if record['is_anomaly'] else 'good'}",
+            note=f"truth: {item.defect}",
+            is_marked=record["is_anomaly"] != item.is_anomalous,
+        )
+
+
+def _stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Returns the sheets one below the other; a narrow one stands left, on the sheets' own background."""
+    size = (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets))
+    stacked = Image.new("RGB", size, sheets[0].getpixel((0, 0)))
+    top = 0
+    for sheet in sheets:
+        stacked.paste(sheet, (0, top))
+        top += sheet.height
+    return stacked
 
 
 def _closing_table(
     files: DemoFiles, items: Sequence[ImageItem], records: Sequence[dict[str, Any]], seconds: float
 ) -> str:
     float_figures = json.loads(files.float_metrics.read_text("utf-8"))
+    int8_figures = json.loads(files.int8_metrics.read_text("utf-8"))
     benchmark = json.loads(files.benchmark.read_text("utf-8"))
     scores = {record["path"]: record["score"] for record in records if "score" in record}
     judged = [item for item in items if str(item.source) in scores]
@@ -179,6 +205,7 @@ def _closing_table(
         ("test cells", f"{float_figures['num_normal']} good, {float_figures['num_anomalous']} defective"),
         ("AUROC, float", f"{float_figures['image_auroc']:.3f}"),
         ("AUROC, int8 without TensorFlow", f"{device_auroc:.3f}"),
+        *_verdict_rows(int8_figures),
         ("best shortcut baseline", f"{shortcut_auroc:.3f}  ({shortcut.replace('_', ' ')} alone)"),
         ("model size", f"{files.model.stat().st_size / 1e6:.2f} MB"),
         ("latency, one thread", f"{latency['p50']:.2f} ms p50, {latency['p95']:.2f} ms p95"),
@@ -189,7 +216,30 @@ def _closing_table(
         rows.append(("note", "a shortcut beats the model here: darkness alone says more about these cells"))
     rows += [
         ("look at", f"{files.report / 'report.html'}  and  {files.sheet}"),
-        ("go on with", "tfganomaly train YOUR_FOLDER_OF_GOOD_PHOTOGRAPHS --run runs/parts"),
+        ("a threshold for 5% of them", calibrate_command(_program(), str(files.model))),
+        ("go on with", f"{shlex.quote(_program())} train YOUR_FOLDER_OF_GOOD_PHOTOGRAPHS --run runs/parts"),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def _verdict_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the stored threshold and others find, out of the figures that `evaluate --json` wrote."""
+    defects, good = figures["num_anomalous"], figures["num_normal"]
+    found, alarms = defects - figures["num_misses"], figures["num_false_alarms"]
+    rows = [
+        ("defects found, int8", f"{found} of {defects} ({percent(found / defects)})"),
+        ("false alarms, int8", f"{alarms} of {good} ({percent(alarms / good)})"),
+    ]
+    points = figures["operating_points"]
+    if points:
+        found_at = (
+            f"{percent(point['found_rate'])} at {percent(point['accepted_false_alarm_rate'])}" for point in points
+        )
+        rows.append(("what more false alarms find", ", ".join(found_at) + "; read off the test cells"))
+    return rows
+
+
+def _program() -> str:
+    """Returns the program's path in the environment that runs it, activated or not, or its name."""
+    return shutil.which("tfganomaly", path=str(Path(sys.executable).parent)) or "tfganomaly"

@@ -136,9 +136,11 @@ class MqttSink:
         lost = self._queue.dropped_text()
         if not self._problem:
             # A broker acknowledges what its access rules refuse, too: MQTT 3.1.1 knows no other answer.
-            unheard = self._is_unheard and (
+            unheard = (
                 "the broker takes messages but does not give back the watch's own: its access rules must let this user "
                 f"write and read {self._prefix}/#, or nobody may hear of an alarm"
+                if self._is_unheard
+                else ""
             )
             message = "; ".join(filter(None, [unheard, lost, self._rejected_command]))
             return ComponentHealth(self.name, "degraded" if unheard else "ok", message)

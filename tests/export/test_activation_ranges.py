@@ -45,9 +45,10 @@ def test_every_layer_is_observed_and_tanh_has_the_kernel_s_own_range(
 
     graph = lower_graph(build_ganomaly())
     seen: list[tuple[int, int]] = []
-    ranges = observe_ranges(graph, scale_pixels(pixels), 0, lambda done, total: seen.append((done, total)))
-    assert set(ranges) == {layer.name for layer in graph.model.layers[1:]}
+    observed = observe_ranges(graph, scale_pixels(pixels), 0, lambda done, total: seen.append((done, total)))
+    ranges = observed.least_squares
+    assert set(observed.extremes) == set(ranges) == {layer.name for layer in graph.model.layers[1:]}
     tanh = next(layer.name for layer in graph.model.layers if type(layer).__name__ == "Activation")
     assert ranges[tanh] == pytest.approx((-1.0, 127 / 128))
     assert seen == [(40, 40)]
-    assert ranges == observe_ranges(graph, scale_pixels(pixels), 0)
+    assert observed == observe_ranges(graph, scale_pixels(pixels), 0)

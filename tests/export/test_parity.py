@@ -15,10 +15,11 @@ import pytest
 from edge_runtime.flatbuffer import FlatbufferInspection
 from edge_runtime.scoring import ModelOutputs
 from export import parity as parity_module
+from export.disturbance import Purpose, with_disturbed_pixels
 from export.errors import ExportError, ParityError
 from export.gate import gate_failures
-from export.images import FEWEST_TEST_IMAGES, choose_parity_images
-from export.options import ExportOptions
+from export.images import FEWEST_TEST_IMAGES, _draw_by_class, choose_parity_images
+from export.options import MOST_TRAIN_IMAGES, ExportOptions
 from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
 from export.parity_files import ParityFiles
 from export.parity_report import render_parity_report, write_parity_report
@@ -66,6 +67,11 @@ def _compare(images: ParityImages, gain: float, threshold: float = 0.3, run_thre
     run = score_images(BrightnessModel("run", run_threshold), images)
     artefact = score_images(BrightnessModel("artefact", threshold, gain), images)
     return compare_with_run("int8 (qat)", run, 0.2, artefact, images, INSPECTION, 0.5)
+
+
+def _dataset(good: int, anomalous: int) -> tuple[ImageItem, ...]:
+    labels = np.repeat([False, True], [good, anomalous])
+    return tuple(ImageItem(f"{n}.png", Path(f"{n}.png"), bool(label)) for n, label in enumerate(labels))
 
 
 def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> ParityReport:
@@ -219,6 +225,65 @@ def test_enough_labelled_images_of_both_classes_are_compared_on_alone() -> None:
     np.testing.assert_array_equal(images.pixels, test.pixels)
 
 
+@pytest.mark.parametrize(
+    ("good", "anomalous", "count", "drawn"),
+    [
+        (5000, 40, 1000, (960, 40)),
+        (3000, 3000, 1000, (500, 500)),
+        (100, 5000, 1000, (100, 900)),
+        (600, 700, 1001, (501, 500)),
+        (5000, 40, 8, (4, 4)),
+        (30, 5, 1000, (30, 5)),
+    ],
+)
+def test_of_a_rare_class_all_that_fits_is_drawn(good: int, anomalous: int, count: int, drawn: tuple[int, int]) -> None:
+    items = _draw_by_class(_dataset(good, anomalous), count, np.random.default_rng(0))
+    assert (sum(not item.is_anomalous for item in items), sum(item.is_anomalous for item in items)) == drawn
+    assert len(set(items)) == len(items)
+
+
+@pytest.mark.parametrize(("count", "drawn_of_each"), [(8, 4), (2, 1)])
+def test_few_images_wanted_of_many_are_no_reason_for_stand_ins(count: int, drawn_of_each: int) -> None:
+    images = choose_parity_images(_loaded(drawn_of_each, drawn_of_each), _loaded(good=20), count=count, seed=0)
+    assert (len(images.names), images.num_stand_ins) == (2 * drawn_of_each, 0)
+
+
+def test_the_file_is_judged_on_other_copies_than_it_was_tuned_on() -> None:
+    held_back = _loaded(good=20)
+    judged_on = choose_parity_images(_loaded(), held_back, count=1000, seed=0).pixels
+    for purpose in (Purpose.AGREEMENT, Purpose.THRESHOLD):
+        tuned_on = with_disturbed_pixels(held_back.pixels, 0, purpose)
+        np.testing.assert_array_equal(judged_on[:20], tuned_on[:20])
+        assert (judged_on[20:] != tuned_on[20:]).any(axis=(1, 2, 3)).all()
+
+
+def test_where_copies_stand_beside_their_images_no_interval_is_given() -> None:
+    images = choose_parity_images(_loaded(), _loaded(good=20), count=1000, seed=0)
+    run = score_images(ContrastModel("run", 0.05), images)
+    file = score_images(ContrastModel("file", 0.05, gain=1.1), images)
+    parity = compare_with_run("int8 (qat)", run, 0.05, file, images, INSPECTION, 0.5)
+    ptq = dataclasses.replace(parity, name="int8 (ptq)", tensor_types={"INT8": 3})
+    fields = {"labels": images.labels, "names": images.names, "run_scores": run.scores}
+    report = _report(images, parity, artefacts=(parity, ptq), **fields)
+    assert parity.auroc_drop == AurocDifference(0.0, None)
+    assert [difference.interval for _, difference in report.rivals] == [None]
+    page = render_parity_report(report)
+    assert "95 % interval" not in page
+    assert "An image and its copy are a pair" in page
+
+
+def test_without_a_margin_the_drift_in_margins_is_left_out(images: ParityImages) -> None:
+    run = score_images(BrightnessModel("run", 0.3), images)
+    file = score_images(BrightnessModel("file", 0.3, 1.1), images)
+    for margin in (0.0, -0.1, 1e-9):
+        parity = compare_with_run("int8 (qat)", run, margin, file, images, INSPECTION, 0.5)
+        assert parity.margin_difference is None
+        assert parity.summary()["margin_difference"] is None
+        assert parity.score_difference.max > 0
+        row = render_parity_report(_report(images, parity)).partition("The same in margins")[2].partition("</tr>")[0]
+        assert row.endswith("<td></td><td>–</td>")
+
+
 def test_names_that_are_not_utf8_are_no_obstacle_to_the_report(images: ParityImages, tmp_path: Path) -> None:
     names = tuple(os.fsdecode(b"gro\xdf%d.png" % index) for index in range(10))
     report = _report(images, _compare(images, gain=1.0, threshold=0.4), names=names)
@@ -357,6 +422,7 @@ def test_errors_form_one_tree() -> None:
         ({"quantization": "int4"}, "--quantization"),
         ({"target": "tpu"}, "--target"),
         ({"calibration_images": 1}, "--calibration-images"),
+        ({"calibration_images": MOST_TRAIN_IMAGES + 1}, "--calibration-images"),
         ({"fine_tuning_steps": -1}, "--fine-tuning-steps"),
         ({"max_verdict_flips": 2.0}, "--max-verdict-flips"),
     ],

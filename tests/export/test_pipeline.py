@@ -77,18 +77,25 @@ def test_the_float32_artefact_scores_as_the_run(exported: tuple[ExportResult, li
     assert float32.auroc_drop.value == pytest.approx(0, abs=1e-9)
 
 
-def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult, list[str]]) -> None:
+def test_the_threshold_is_that_of_the_exported_file(exported: tuple[ExportResult, list[str]], run: Path) -> None:
+    from export.images import load_export_images
+    from export.threshold import ThresholdTransfer
+    from tfganomaly.training.run import load_run
+
     result, _ = exported
     calibration = result.metadata.calibration
-    assert calibration.threshold == result.parity.exported.threshold
-    assert calibration.threshold != result.parity.run_threshold
+    images = load_export_images(RunFolder(run).read_config(), ExportOptions(), None, lambda *_: None)
+    transfer = ThresholdTransfer(load_run(run), images.held_back, ExportOptions().seed)
+    carried = transfer.apply(calibration, AnomalyDetector(result.artefact)).threshold
+    assert calibration.threshold == result.parity.exported.threshold == pytest.approx(carried, rel=1e-6)
+    for other in result.parity.artefacts[1:]:
+        assert calibration.threshold != pytest.approx(other.threshold, rel=1e-6)
 
 
 def test_the_calibration_is_of_the_file_s_own_scores_of_held_back_good_images(
     exported: tuple[ExportResult, list[str]], run: Path
 ) -> None:
     from export.images import load_export_images
-    from tfganomaly.training.run_folder import RunFolder
 
     result, _ = exported
     images = load_export_images(RunFolder(run).read_config(), ExportOptions(), None, lambda *_: None)
@@ -110,6 +117,13 @@ def test_defects_have_no_say_in_the_threshold(run: Path, labelled_folder: Path, 
     assert calibrations[0] == calibrations[1]
 
 
+def test_comparing_post_training_quantization_with_itself_is_said(run: Path, tmp_path: Path) -> None:
+    options = ExportOptions(quantization="ptq", compare=True, **QUICK)
+    result = export_run(run, tmp_path / "m.tflite", options)
+    assert [each.name for each in result.parity.artefacts] == ["int8 (ptq)", "float32"]
+    assert any("--compare adds post-training quantization, which is what was exported" in note for note in result.notes)
+
+
 def test_the_report_lies_beside_the_artefact(exported: tuple[ExportResult, list[str]]) -> None:
     result, _ = exported
     assert result.parity_html == result.artefact.with_name("tiny.parity.html")
@@ -128,6 +142,7 @@ def test_every_stage_is_told_once_in_order(exported: tuple[ExportResult, list[st
     order = list(dict.fromkeys(stages))
     assert order[:4] == ["read images", "load TensorFlow", "fold batch normalization", "score with the run"]
     assert order.index("observe ranges") < order.index("fine-tune") < order.index("calibrate int8 (qat)")
+    assert order[-1] == "measure times"  # all files are made by then, and timed against one another
 
 
 def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportResult, list[str]]) -> None:

@@ -44,11 +44,11 @@ def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Convert
 
 def _calibrated_and_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any]:
     from export.activation_ranges import observe_ranges
-    from export.disturbance import with_disturbed
+    from export.disturbance import Purpose, with_disturbed
     from export.fake_quantization import add_fake_quantization
     from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
 
-    ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0), 0)
+    ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0, Purpose.RANGES), 0).least_squares
     quantized_model = add_fake_quantization(graph, ranges)
     settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
     return quantized_model, fine_tune(
@@ -192,7 +192,7 @@ def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[.
     outputs = [encode(image), encode(layers.Add()([reconstruction, image])), reconstruction]
     graph = lower_graph(randomise(keras.Model(image, outputs)))
     images = np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)
-    quantized_model = add_fake_quantization(graph, observe_ranges(graph, images, 0))
+    quantized_model = add_fake_quantization(graph, observe_ranges(graph, images, 0).least_squares)
     inspection = inspect_flatbuffer(convert_quantization_aware(graph, quantized_model))
     assert inspection.float_tensors == ()
     assert {"CONCATENATION", "ADD", "FULLY_CONNECTED"} <= set(inspection.operation_counts)
@@ -201,17 +201,37 @@ def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[.
 def test_the_ranges_are_those_that_keep_the_scores_best(converted: Converted, pixels: np.ndarray) -> None:
     from export.activation_ranges import observe_ranges, ranges_between
     from export.building import RANGE_SHARES, calibrate
-    from export.disturbance import with_disturbed
+    from export.conversion import calibration_inputs
+    from export.disturbance import Purpose, with_disturbed
     from export.fake_quantization import add_fake_quantization
     from export.quantization_aware import AgreementCheck
 
     graph, good = converted.graph, scale_pixels(pixels)
     agreement = AgreementCheck(graph, pixels[:16], ScoreRule(), 0)
-    ends = [observe_ranges(graph, observed, 0) for observed in (good, with_disturbed(good, 0))]
-    of_each = [agreement.of(add_fake_quantization(graph, ranges_between(*ends, share)))() for share in RANGE_SHARES]
+    images = calibration_inputs(good), with_disturbed(good, 0, Purpose.RANGES)
+    narrow, wide = (observe_ranges(graph, observed, 0) for observed in images)
+    tried = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
+    of_each = [agreement.of(add_fake_quantization(graph, ranges))() for ranges in (*tried, narrow.extremes)]
     assert len(set(of_each)) > 1
     chosen = calibrate(graph, pixels, agreement, 0, lambda *stage: None)
     assert agreement.of(chosen)() == pytest.approx(min(of_each))
+
+
+def test_with_the_extremes_of_good_images_the_untuned_file_computes_as_post_training_quantization(
+    converted: Converted, pixels: np.ndarray
+) -> None:
+    from export.activation_ranges import observe_ranges
+    from export.conversion import calibration_inputs, convert_quantization_aware
+    from export.fake_quantization import add_fake_quantization
+
+    graph = converted.graph
+    observed = observe_ranges(graph, calibration_inputs(scale_pixels(pixels)), 0)
+    of_extremes, of_squares = (
+        _run(convert_quantization_aware(graph, add_fake_quantization(graph, ranges)), pixels) for ranges in observed
+    )
+    for name, values in _run(converted.files["ptq"], pixels).items():
+        np.testing.assert_allclose(of_extremes[name], values, atol=1e-5)  # an int8 step is 1e-3 and more
+        assert np.abs(of_squares[name] - values).max() > 1e-3
 
 
 def test_ranges_between_two_are_by_ratio_and_keep_their_zeros() -> None:

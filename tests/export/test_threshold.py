@@ -9,6 +9,7 @@ import pytest
 
 from edge_runtime.calibrating import calibrate
 from edge_runtime.calibration import Calibration
+from export.disturbance import Purpose, with_disturbed_pixels
 from export.threshold import ThresholdTransfer
 from tests.export.made_up_scorer import MadeUpScorer
 
@@ -62,6 +63,16 @@ def test_what_happens_far_from_the_threshold_does_not_matter(held_back: np.ndarr
     carried = ThresholdTransfer(run, held_back, 0).apply(own, bent)
     assert carried.threshold == pytest.approx(run.threshold, rel=1e-4)
     assert carried.score_quantiles == own.score_quantiles
+
+
+def test_of_ten_held_back_images_only_the_half_nearest_to_the_threshold_counts(held_back: np.ndarray) -> None:
+    few = held_back[:10]
+    latents = SpreadModel().model_outputs(with_disturbed_pixels(few, 0, Purpose.THRESHOLD)).latent.reshape(-1)
+    lowest = np.sort(latents.astype(float))
+    run = SpreadModel(threshold=lowest[2] ** 2)
+    bent = SpreadModel(bent_from=(lowest[8] + lowest[9]) / 2)  # eleven of the twenty, all far from the threshold
+    carried = ThresholdTransfer(run, few, 0).apply(_calibration(bent, few), bent)
+    assert carried.threshold == pytest.approx(run.threshold, rel=1e-4)
 
 
 def test_scores_of_zero_are_no_obstacle(held_back: np.ndarray) -> None:

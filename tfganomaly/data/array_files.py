@@ -96,6 +96,16 @@ def read_npz(path: Path) -> LabelledArrays:
     return _or_data_error(path, "a NumPy archive (.npz)", read)
 
 
+CIFAR_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+_IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether a folder holds all four idx files or all six batches, and not what a stopped download left."""
+    has_all_idx_files = all(_find_idx_file(folder, stem) is not None for stem in _IDX_STEMS)
+    return has_all_idx_files or all((folder / name).is_file() for name in CIFAR_BATCHES)
+
+
 def has_idx_files(folder: Path) -> bool:
     """Return whether a folder holds the training images of MNIST or Fashion-MNIST as an idx file."""
     return _find_idx_file(folder, "train-images") is not None
@@ -107,13 +117,7 @@ def read_idx_folder(folder: Path) -> LabelledArrays:
     Raises:
         DataError: One of them is missing, cut off or of another kind.
     """
-    return checked_arrays(
-        str(folder),
-        read_idx_file(folder, "train-images"),
-        read_idx_file(folder, "train-labels"),
-        read_idx_file(folder, "t10k-images"),
-        read_idx_file(folder, "t10k-labels"),
-    )
+    return checked_arrays(str(folder), *(read_idx_file(folder, stem) for stem in _IDX_STEMS))
 
 
 def read_idx_file(folder: Path, stem: str) -> np.ndarray:
@@ -151,9 +155,6 @@ def read_idx_file(folder: Path, stem: str) -> np.ndarray:
 def has_cifar_batches(folder: Path) -> bool:
     """Return whether a folder holds the Python batches of CIFAR-10."""
     return (folder / "data_batch_1").is_file()
-
-
-CIFAR_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 
 
 def read_cifar_folder(folder: Path) -> LabelledArrays:

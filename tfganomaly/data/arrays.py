@@ -173,7 +173,8 @@ def load_arrays(collection: ArrayCollection, archive: Path | None = None) -> Lab
 
     Args:
         collection: One of `COLLECTIONS`.
-        archive: A `.npz` file, a folder with idx files or CIFAR batches, or a `.tar.gz` of CIFAR batches.
+        archive: A `.npz` file, a folder with one of the collection's name, with idx files or with CIFAR batches, or a
+            `.tar.gz` of CIFAR batches.
 
     Returns:
         The images and labels, checked.
@@ -186,7 +187,8 @@ def load_arrays(collection: ArrayCollection, archive: Path | None = None) -> Lab
         return _read_checked(collection, archive)
     cache = keras_cache_folder()
     for place in (*map(Path, collection.system_places), *(cache / name for name in collection.cache_places)):
-        if place.is_file() or (place.is_dir() and any(place.iterdir())):
+        # Not a folder in which a download stopped: what fetches it goes on with it.
+        if place.is_file() or array_files.is_complete(place):
             return _read_checked(collection, place)
     return _download(collection)
 
@@ -222,13 +224,16 @@ def _read_checked(collection: ArrayCollection, place: Path) -> LabelledArrays:
 
 def _read(collection: ArrayCollection, place: Path) -> LabelledArrays:
     if place.is_dir():
+        npz = place / f"{collection.name}.npz"
+        if npz.is_file():
+            return array_files.read_npz(npz)
         if array_files.has_idx_files(place):
             return array_files.read_idx_folder(place)
         if array_files.has_cifar_batches(place):
             return array_files.read_cifar_folder(place)
         raise DataError(
-            f"The folder '{place}' holds no {collection.name}: expected idx files (train-images-idx3-ubyte.gz and "
-            "three more) or the batches of CIFAR-10 (data_batch_1 ... test_batch)."
+            f"The folder '{place}' holds no {collection.name}: expected {npz.name}, idx files "
+            "(train-images-idx3-ubyte.gz and three more) or the batches of CIFAR-10 (data_batch_1 ... test_batch)."
         )
     if not place.is_file():
         raise DataError(

@@ -66,14 +66,13 @@ def open_folder(
         raise DataError(f"'{folder}' is {'a file' if folder.exists() else 'missing'}; expected a folder of images.")
     warnings: list[str] = []
     if for_evaluation and (folder / "test").is_dir() and not (folder / "train").is_dir():
-        test = tuple(_read_test(folder, warnings))
-        return InspectionDataset(folder.name, str(folder), (), (), test, tuple(warnings))
+        return InspectionDataset(folder.name, str(folder), (), (), tuple(_read_test(folder, warnings)), tuple(warnings))
     if _is_layout(folder):
         good, test = _read_layout(folder, warnings)
     else:
         good, test = _read_good_only(folder, warnings), []
     _warn_of_links(folder, warnings)
-    _warn_of_copies(good, test, warnings)
+    _warn_of_copies(folder, good, test, warnings)
     blocks = _read_blocks(folder, warnings)
     if blocks:
         train, validation = hold_out_blocks(good, [_block(blocks, item) for item in good], validation_fraction, seed)
@@ -235,13 +234,13 @@ def _images(folder: Path) -> list[Path]:
         return []
 
 
-def _warn_of_copies(good: Sequence[ImageItem], test: Sequence[ImageItem], warnings: list[str]) -> None:
-    copies = find_copies([Path(item.source) for item in good], [Path(item.source) for item in test])
+def _warn_of_copies(folder: Path, good: Sequence[ImageItem], test: Sequence[ImageItem], warnings: list[str]) -> None:
+    copies = find_copies(*([folder / item.name for item in part] for part in (good, test)))
     if copies:
-        name = next(item.name for item in test if item.source == copies[0])
         warnings.append(
-            f"{len(copies)} of {len(test)} test images are copies of images in train, such as '{name}': figures of what "
-            "the model has seen say nothing of new parts. Take them out of one of the two."
+            f"{len(copies)} of {len(test)} test images are copies of images in train, such as "
+            f"'{copies[0].relative_to(folder).as_posix()}': figures of what the model has seen say nothing of new "
+            "parts. Take them out of one of the two."
         )
 
 

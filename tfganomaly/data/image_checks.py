@@ -1,4 +1,4 @@
-"""Tells what is odd about images that can all be read: shapes, sizes, copies, blank pictures."""
+"""Tells what is odd about images that can all be read: shapes, sizes, grey levels, copies, blank pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.errors import ImageError
+from edge_runtime.preprocessing import Preprocessing, read_image
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
 from tfganomaly.data.masks import upright_size
@@ -17,6 +18,17 @@ MOST_ENLARGED = 1.5
 
 MOST_DIFFERENT_SHAPES = 1.5
 """The widest image's aspect ratio over the narrowest one's, from which on a person should hear of it."""
+
+MOST_REDUCED = 8
+"""Images that are reduced by more than this in width or height lose small defects; MVTec's lie at it, not above."""
+
+LEAST_FILLED = 1 / 3
+"""Share of the model's square that a picture fills, below which it is said."""
+
+FEWEST_LEVELS = 24
+"""Grey levels between an image's darkest and brightest thousandth, of 255; 12 bits stored in 16 have 16 at most."""
+
+NUM_SAMPLED_LEVELS = 32
 
 FEW_TRAINING_IMAGES = 100
 
@@ -39,6 +51,8 @@ def check_images(train: LoadedImages, validation: LoadedImages, preprocessing: P
     return [
         *_check_number(train),
         *_check_shapes(items, preprocessing),
+        *_check_reduction(items, preprocessing),
+        *_check_levels(items),
         *_check_copies(train, validation),
         *_check_blank(train, validation),
     ]
@@ -87,6 +101,63 @@ def _check_shapes(items: Sequence[ImageItem], preprocessing: Preprocessing) -> l
             f"pixels, and {consequence}."
         )
     return found
+
+
+def _check_reduction(items: Sequence[ImageItem], preprocessing: Preprocessing) -> list[str]:
+    sizes = [(item.name, size) for item in items if (size := _size(item)) is not None]
+    help_ = (
+        "Photograph closer, cut the pictures to the part with --roi when capturing, or choose a larger --image-size, "
+        "which costs training time."
+    )
+    reduced, little = [], []
+    for name, (width, height) in sizes:
+        left, top, right, bottom = preprocessing.source_window(width, height)
+        rows, columns = preprocessing.picture_part(width, height)
+        num_rows, num_columns = rows.stop - rows.start, columns.stop - columns.start
+        factor = max((right - left) / preprocessing.width, (bottom - top) / preprocessing.height)
+        if factor > MOST_REDUCED:
+            reduced.append((name, width, height, factor))
+        elif num_rows * num_columns < LEAST_FILLED * preprocessing.height * preprocessing.width:
+            little.append((name, width, height, num_columns, num_rows, factor))
+    if 2 * len(reduced) > len(sizes):
+        name, width, height, factor = reduced[0]
+        return [
+            f"{len(reduced)} of {len(sizes)} images are reduced more than {MOST_REDUCED}-fold, such as '{name}' with "
+            f"{width} x {height} pixels {factor:.1f}-fold: a defect of 5 pixels becomes {5 / factor:.1f} pixels and is "
+            f"likely lost. {help_}"
+        ]
+    if 2 * len(little) > len(sizes):
+        name, width, height, num_columns, num_rows, factor = little[0]
+        return [
+            f"{len(little)} of {len(sizes)} images fill less than a third of the model's square, such as '{name}' with "
+            f"{width} x {height} pixels {num_columns} x {num_rows} of it: a defect of 5 pixels becomes "
+            f"{5 / factor:.1f} pixels. {help_}"
+        ]
+    return []
+
+
+def _check_levels(items: Sequence[ImageItem]) -> list[str]:
+    """Measured on some of the pictures as they were photographed, before any change of contrast."""
+    sample = [items[round(index)] for index in np.linspace(0, len(items) - 1, min(NUM_SAMPLED_LEVELS, len(items)))]
+    ranges = [found for item in sample if (found := _level_range(item)) is not None]
+    flat = [(low, high) for low, high in ranges if 0 < high - low < FEWEST_LEVELS]
+    if 2 * len(flat) <= len(sample):
+        return []
+    lowest, highest = min(low for low, _ in flat), max(high for _, high in flat)
+    return [
+        f"{len(flat)} of {len(sample)} sampled images use fewer than {FEWEST_LEVELS} of 255 grey levels, all between "
+        f"{lowest} and {highest}: they are too dark or too flat. Light or expose them better; pictures of 12 bits that "
+        "are stored in 16 are to be multiplied by 16."
+    ]
+
+
+def _level_range(item: ImageItem) -> tuple[int, int] | None:
+    try:
+        grey = np.asarray(read_image(item.source).convert("L"))
+    except ImageError:
+        return None  # gone or overwritten since it was loaded
+    shares = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
+    return int(np.searchsorted(shares, 0.001)), int(np.searchsorted(shares, 0.999))
 
 
 def _check_copies(train: LoadedImages, validation: LoadedImages) -> list[str]:

@@ -14,6 +14,7 @@ from tfganomaly.evaluation.metrics import (
     best_f1,
     image_auprc,
     image_auroc,
+    operating_points,
     per_defect_auroc,
     threshold_metrics,
 )
@@ -87,6 +88,7 @@ def evaluate(scorer: Scorer, dataset: InspectionDataset, progress: Progress | No
         best_f1=highest_f1,
         best_f1_threshold=best_threshold,
         at_threshold=at_threshold,
+        operating_points=operating_points(labels, scored.scores),
         pixel_auroc=pixels.pixel_auroc if pixels else None,
         aupro=pixels.aupro if pixels else None,
         num_masks=mask_findings.num_judged,

@@ -31,11 +31,13 @@ def open_for_run(run: TrainedRun, source: str, archive: Path | None) -> Inspecti
     """
     from tfganomaly.training.trainer import chosen_training_items
 
+    if archive is None and run.config.data_archive and source == run.data_source:
+        archive = Path(run.config.data_archive)
     dataset = open_dataset(
         source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed, for_evaluation=True
     )
     if dataset.test:
-        return dataset
+        return _with_word_of_another_class(dataset, run.data_source)
     taken = chosen_training_items(dataset.train, run.config)
     is_known = run.fingerprint_of(taken) == run.folder.read_manifest().get("data_fingerprint")
     return dataset if is_known else _as_new_images(dataset, run.data_source)
@@ -60,10 +62,25 @@ def open_for_artefact(
         source, archive=archive, validation_fraction=validation_fraction, seed=seed, for_evaluation=True
     )
     recorded, own_source = trained_on.get("fingerprint"), str(trained_on.get("source", ""))
-    if dataset.test or recorded is None:
+    if dataset.test:
+        return _with_word_of_another_class(dataset, own_source)
+    if recorded is None:
         return dataset
     has_more = dataset.source == own_source and len(dataset.train) > (trained_on.get("num_train") or 0)
     return dataset if has_more or fingerprint(dataset.train) == recorded else _as_new_images(dataset, own_source)
+
+
+def _with_word_of_another_class(dataset: InspectionDataset, trained_source: str) -> InspectionDataset:
+    """The same data; where the model was trained on its collection with another class as the anomaly it says so."""
+    collection, trained_collection = (source.partition(":") for source in (dataset.source, trained_source))
+    if not collection[1] or collection[0] != trained_collection[0] or collection == trained_collection:
+        return dataset
+    note = (
+        f"The model was trained on {trained_source} and is evaluated on {dataset.source}: most images of this test "
+        "part, good and anomalous ones, were good training images to it, so that the figures mean little. Give "
+        f"{trained_source}."
+    )
+    return dataclasses.replace(dataset, warnings=(note, *dataset.warnings))
 
 
 def _as_new_images(dataset: InspectionDataset, trained_source: str) -> InspectionDataset:

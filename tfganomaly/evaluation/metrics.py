@@ -15,6 +15,9 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+ACCEPTED_FALSE_ALARM_RATES = (0.005, 0.01, 0.02, 0.05, 0.1)
+"""What a line may be willing to accept, in rising order."""
+
 # Two-sided 95% of the standard normal distribution.
 _Z_95 = 1.959963984540054
 
@@ -40,6 +43,25 @@ class ThresholdMetrics:
     misses: int
     false_alarm_interval: tuple[float, float] | None
     miss_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What the lowest threshold finds that keeps a false alarm rate on labelled images.
+
+    Attributes:
+        accepted_rate: The share of good images that may be above the threshold, 0 .. 1.
+        threshold: It is the score of a good image; a score above it is an anomaly.
+        false_alarms: Number of good images above it; ties can make it less than would be accepted.
+        found: Number of anomalous images above it.
+        found_rate: Their share of all anomalous images, 0 .. 1.
+    """
+
+    accepted_rate: float
+    threshold: float
+    false_alarms: int
+    found: int
+    found_rate: float
 
 
 @dataclass(frozen=True)
@@ -143,6 +165,38 @@ def threshold_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) 
         false_alarm_interval=wilson_interval(false_alarms, num_good),
         miss_interval=wilson_interval(misses, num_anomalous),
     )
+
+
+def operating_points(labels: np.ndarray, scores: np.ndarray) -> tuple[OperatingPoint, ...]:
+    """Returns what would be found if more or fewer of these good images were allowed to be false alarms.
+
+    The thresholds are chosen with the labels of the images that they are judged on, so they help to decide on a rate
+    and are not for use. Where k of n good images may be above it, the threshold is the good score number k + 1 from
+    the top: a lower one would let that image through as well.
+
+    Args:
+        labels: (N,) 0 or 1.
+        scores: (N,) float.
+
+    Returns:
+        One for each of `ACCEPTED_FALSE_ALARM_RATES` of which these good images can show one false alarm or more, in
+        that order; none without good or without anomalous images.
+    """
+    if not _has_both_classes(labels):
+        return ()
+    falling = np.sort(scores[labels == 0])[::-1]
+    anomalous = scores[labels == 1]
+    points = []
+    for rate in ACCEPTED_FALSE_ALARM_RATES:
+        # Rounded, because a product such as 0.005 * 200 may come out a hair below the whole number.
+        most_alarms = math.floor(round(rate * len(falling), 9))
+        if most_alarms == 0:
+            continue
+        threshold = float(falling[most_alarms])
+        found = int((anomalous > threshold).sum())
+        alarms = int((falling > threshold).sum())
+        points.append(OperatingPoint(rate, threshold, alarms, found, found / len(anomalous)))
+    return tuple(points)
 
 
 def per_defect_auroc(defects: Sequence[str], labels: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:

@@ -15,6 +15,12 @@ from edge_runtime.atomic_files import output_error, write_bytes_atomically, writ
 from edge_runtime.calibration import Calibration
 from edge_runtime.version import __version__
 from tfganomaly.evaluation import plots
+from tfganomaly.evaluation.advice import (
+    OPERATING_POINTS_CAVEAT,
+    OPERATING_POINTS_TITLE,
+    advice_on_misses,
+    calibrate_command,
+)
 from tfganomaly.evaluation.gallery import (
     MOST_DEFECT_TYPES,
     build_gallery,
@@ -108,11 +114,15 @@ def render_report(result: EvaluationResult, scorer: Scorer, *, images_per_sectio
         counts=counts_text(result),
         lead=lead_text(result),
         warnings=result.warnings,
+        advice=advice_on_misses(result),
         tiles=tiles,
         meanings=MEANINGS,
         scores_intro=scores_intro(result),
         has_both=result.image_auroc is not None,
         plots={name: _picture(draw) for name, draw in _drawings(result).items()},
+        operating_points_title=OPERATING_POINTS_TITLE,
+        operating_points_caveat=OPERATING_POINTS_CAVEAT,
+        calibrate_command=calibrate_command(),
         shortcuts=_shortcut_rows(result) if result.image_auroc is not None else [],
         defects=_defect_rows(result),
         scores=_score_rows(result),

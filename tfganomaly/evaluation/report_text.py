@@ -15,8 +15,8 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Threshold",
-        "The score above which an image is called anomalous, set from good images alone unless somebody overrode it; "
-        "raise it for fewer false alarms, lower it to miss fewer defects.",
+        "The score above which an image is called anomalous; how it was set stands at the end of this page. Raise it "
+        "for fewer false alarms, lower it to miss fewer defects.",
     ),
     (
         "False alarm rate",
@@ -49,20 +49,22 @@ MEANINGS: tuple[tuple[str, str], ...] = (
 """Term and meaning."""
 
 SCORE_MEANINGS: dict[str, str] = {
-    "latent_l2": "How far the latent vector of the reconstruction lies from the image's",
-    "latent_l1": "The same in absolute differences",
+    "latent_l2": "How far the latent vector of the reconstruction lies from the image's, in squares",
+    "latent_l1": "How far the latent vector of the reconstruction lies from the image's, in absolute differences",
     "reconstruction_l1": "How much the reconstruction differs from the image, pixel by pixel",
-    "relative_latent_l2": "The distance of the latent vectors by how easy the image was to reconstruct",
-    "feature_l2": "How much it differs for the discriminator, which only a run has",
-    "weighted_sum": "All of them, weighted as in the training's loss",
+    "relative_latent_l2": "Latent L2, which counts the more the easier the image was to reconstruct",
+    "feature_l2": "How much the reconstruction differs from the image for the discriminator, which only a run has",
+    "weighted_sum": "Latent L2, reconstruction L1 and feature L2 together, weighted as in the training's loss",
     "image_statistics": "How unusual brightness and texture are against good images, whatever the network says",
-    "√(relative_latent_l2 × image_statistics)": "Their geometric mean: what the network does not know and looks odd",
+    "√(relative_latent_l2 × image_statistics)": (
+        "The geometric mean of relative latent L2 and image statistics: what the network does not know and looks odd"
+    ),
 }
 """What each score measures; one that is not named here stands without an explanation."""
 
 SHORTCUT_MEANINGS: dict[str, str] = {
     "mean_grey": "How bright the image is",
-    "contrast": "How much its grey values vary",
+    "contrast": "How much the image's grey values vary",
     "file_size": "How many bytes the image file has",
     "image_width": "How many pixels wide the original is",
     "image_height": "How many pixels high the original is",

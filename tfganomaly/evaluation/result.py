@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_runtime.atomic_files import write_text_atomically
 from tfganomaly.data.items import ImageItem
-from tfganomaly.evaluation.metrics import ThresholdMetrics, strongest
+from tfganomaly.evaluation.metrics import OperatingPoint, ThresholdMetrics, strongest
 from tfganomaly.evaluation.shortcuts import ShortcutBaseline
 
 
@@ -71,6 +71,7 @@ class EvaluationResult:
         best_f1: Highest F1 of any threshold, chosen with the labels.
         best_f1_threshold: A threshold that reaches it.
         at_threshold: F1, rates and counts at the stored threshold.
+        operating_points: What other thresholds would find for other rates of false alarms; see `metrics`.
         pixel_auroc: See `pixel_metrics.PixelMetrics`; `None` without masks.
         aupro: Likewise.
         num_masks: Anomalous images whose mask was used.
@@ -95,6 +96,7 @@ class EvaluationResult:
     best_f1: float | None
     best_f1_threshold: float | None
     at_threshold: ThresholdMetrics
+    operating_points: tuple[OperatingPoint, ...]
     pixel_auroc: float | None
     aupro: float | None
     num_masks: int
@@ -180,6 +182,16 @@ class EvaluationResult:
             "num_misses": at.misses,
             "false_alarm_rate_interval_95": _list(at.false_alarm_interval),
             "miss_rate_interval_95": _list(at.miss_interval),
+            "operating_points": [
+                {
+                    "accepted_false_alarm_rate": point.accepted_rate,
+                    "threshold": point.threshold,
+                    "num_false_alarms": point.false_alarms,
+                    "num_found": point.found,
+                    "found_rate": point.found_rate,
+                }
+                for point in self.operating_points
+            ],
             "num_masks": self.num_masks,
             "num_defect_regions": self.num_regions,
             "shortcut_beats_model": self.shortcut_beats_model,

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfganomaly.evaluation.advice import (
+    OPERATING_POINTS_CAVEAT,
+    OPERATING_POINTS_TITLE,
+    advice_on_misses,
+    calibrate_command,
+)
 from tfganomaly.evaluation.result import EvaluationResult
 from tfganomaly.evaluation.wording import figure, interval, percent, words
 
@@ -22,6 +28,10 @@ def summary_lines(result: EvaluationResult, report: Path | None = None) -> list[
         "",
         *_headline(result),
     ]
+    if advice := advice_on_misses(result):
+        lines += ["", advice]
+    if result.operating_points:
+        lines += ["", *_operating_points(result), OPERATING_POINTS_CAVEAT, f"  {calibrate_command()}"]
     if result.defects:
         rows = [
             [
@@ -73,6 +83,19 @@ def _headline(result: EvaluationResult) -> list[str]:
         if bounds is not None:
             row[2] += f", 95% interval {interval(bounds)}"
     return _table(None, rows, left_columns=(0, 2))
+
+
+def _operating_points(result: EvaluationResult) -> list[str]:
+    rows = [
+        [
+            percent(point.accepted_rate),
+            f"{percent(point.found_rate)} ({point.found} of {result.num_anomalous})",
+            f"{point.false_alarms} of {result.num_normal}",
+            f"{point.threshold:.6g}",
+        ]
+        for point in result.operating_points
+    ]
+    return _table([OPERATING_POINTS_TITLE, "defects found", "false alarms", "threshold"], rows, left_columns=(0,))
 
 
 def _counted(count: int, total: int, kind: str) -> str:

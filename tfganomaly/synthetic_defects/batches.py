@@ -15,6 +15,9 @@ from tfganomaly.synthetic_defects.training_pairs import TrainingPair, make_pair
 
 UNPAINTED_SHARE = 0.3
 
+MOST_CACHED_BYTES = 512 * 1024 * 1024
+"""A larger set for choosing the epoch is painted anew after each epoch, the same each time, and not kept in memory."""
+
 
 def painted_batches(
     pixels: np.ndarray,
@@ -91,7 +94,10 @@ def selection_batches(
             pairs += [_selection_pair(pixels, index, parts, painter, rng, window_stride_px) for index in indices]
             yield _stacked(pairs)
 
-    dataset = _as_dataset(batches, pixels, 2 * half, window_stride_px).cache()
+    dataset = _as_dataset(batches, pixels, 2 * half, window_stride_px)
+    pair_bytes = 2 * np.dtype(np.float32).itemsize * int(np.prod(pixels.shape[1:]))
+    if len(starts) * 2 * half * pair_bytes <= MOST_CACHED_BYTES:
+        dataset = dataset.cache()
     return dataset.apply(tf.data.experimental.assert_cardinality(len(starts)))
 
 

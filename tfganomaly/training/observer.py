@@ -95,17 +95,19 @@ class ConsoleObserver(BarsOnConsole):
 
 
 def epoch_line(progress: TrainingProgress) -> str:
-    """One line about a finished epoch: its losses, the paper's in its order, and what held-back images say."""
+    """One line about a finished epoch.
+
+    Of the paper's model its losses in the paper's order. Of one that is taught by painted defects, what they say of it;
+    its losses are in the run's history.
+    """
     losses = progress.losses
-    names = ("adversarial", "contextual", "latent", "discriminator", "good_window", "damaged_window")
-    shown = "  ".join(
-        f"{name.replace('_', ' ')} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses
-    )
     held_back, missed = losses.get("val_generator_loss"), losses.get("val_missed_ranking")
-    what = "held-back good images" if missed is None else "held-back images, half of them with a painted defect,"
-    return (
-        f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}"
-        + (f"  | {what} {held_back:.4f}" if held_back is not None else "")
-        + (f"  | painted defects ranked wrongly {missed:.0%}" if missed is not None else "")
-        + f"  | {progress.images_per_second:.0f} images/s"
-    )
+    if missed is None:
+        names = ("adversarial", "contextual", "latent", "discriminator")
+        shown = "  ".join(f"{name} {losses[f'{name}_loss']:.4f}" for name in names if f"{name}_loss" in losses)
+        told = f"  | held-back good images {held_back:.4f}" if held_back is not None else ""
+    else:
+        shown = f"loss {losses['generator_loss']:.3f}"
+        told = f", on held-back images {held_back:.3f}" if held_back is not None else ""
+        told += f"  | painted defects told from good parts {1 - missed:.0%} of the time (50% is chance)"
+    return f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}{told}  | {progress.images_per_second:.0f} images/s"

@@ -40,9 +40,11 @@ class PowerChoice:
         """A line for the training's messages."""
         ranked = ", ".join(f"{ranking:.0%} to the power {power}" for power, ranking in self.rankings.items() if power)
         decision = f"to the power {self.power}" if self.power else "not at all"
+        why = "which is better by" if self.power != USUAL_POWER else "the usual one, as no other is better by"
         return (
-            f"image statistics count {decision}: unseen painted defects are ranked right {self.rankings[0]:.0%} of the "
-            f"time by the network alone, {ranked}"
+            f"image statistics count {decision}, {why} {LEAST_GAIN:.0%} or more: painted defects of kinds that "
+            f"training never paints are told from good parts {self.rankings[0]:.0%} of the time by the network alone, "
+            f"{ranked} (50% is chance; many are faint, so 55 to 75% is usual)"
         )
 
 

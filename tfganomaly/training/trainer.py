@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class TrainingSummary:
         if self.unreadable:
             lines.append(f"left out   {len(self.unreadable)} images that could not be read")
         lines += [f"note       {note}" for note in self.notes]
-        lines.append(f"next       tfganomaly export {self.run} --output {self.run.name}.tflite")
+        output = f"{self.run.resolve().name}.tflite"
+        lines.append(f"next       {shlex.join(['tfganomaly', 'export', str(self.run), '--output', output])}")
         return "\n".join(lines)
 
 

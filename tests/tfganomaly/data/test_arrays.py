@@ -98,7 +98,7 @@ def test_missing_archive_is_a_clear_error(tmp_path: Path):
 
 
 def test_folder_without_arrays_is_a_clear_error(tmp_path: Path):
-    with pytest.raises(DataError, match=r"holds no cifar10: expected idx files .*data_batch_1"):
+    with pytest.raises(DataError, match=r"holds no cifar10: expected cifar10.npz, idx files .*data_batch_1"):
         load_arrays(CIFAR10, tmp_path)
 
 
@@ -122,6 +122,23 @@ def test_fashion_mnist_is_found_where_keras_keeps_it(
     idx_folder.rename(no_keras_cache_of_this_machine / "datasets" / "fashion-mnist")
     collection = types.SimpleNamespace(**{**vars(FASHION_MNIST), "system_places": ()})
     np.testing.assert_array_equal(load_arrays(collection).train_images, digits["x_train"])
+
+
+def test_a_download_that_stopped_is_gone_on_with(
+    no_keras_cache_of_this_machine: Path, idx_folder: Path, digits: Arrays, monkeypatch: pytest.MonkeyPatch
+):
+    (no_keras_cache_of_this_machine / "datasets").mkdir()
+    cached = no_keras_cache_of_this_machine / "datasets" / "fashion-mnist"
+    idx_folder.rename(cached)
+    next(cached.glob("t10k-images*")).unlink()
+    collection = types.SimpleNamespace(**{**vars(FASHION_MNIST), "system_places": ()})
+    monkeypatch.setattr(tfganomaly.data.arrays, "_download", lambda collection: "fetched")
+    assert load_arrays(collection) == "fetched"
+
+
+def test_an_archive_may_be_the_folder_that_holds_the_file(tmp_path: Path, digits: Arrays):
+    np.savez(tmp_path / "mnist.npz", **digits)
+    np.testing.assert_array_equal(load_arrays(MNIST, tmp_path).train_images, digits["x_train"])
 
 
 @pytest.mark.parametrize("place", ["cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-batches-py"])

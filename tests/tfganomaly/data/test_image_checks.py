@@ -108,3 +108,35 @@ def test_blank_images_are_named(tmp_path: Path) -> None:
 def test_a_hundred_images_are_no_longer_few(tmp_path: Path) -> None:
     items = written(tmp_path, [(32, 32)] * 100)
     assert check_images(loaded(items), loaded(written(tmp_path, [(32, 32)] * 2, "held", 1)), SQUARE) == []
+
+
+def test_pictures_reduced_so_far_that_small_defects_vanish_are_said(tmp_path: Path) -> None:
+    held_back = loaded(written(tmp_path, [(40, 40)], "held", 1))
+    assert oddities(loaded(written(tmp_path, [(256, 256)] * 3)), held_back, SQUARE) == []
+    (found,) = oddities(loaded(written(tmp_path, [(320, 320)] * 3)), held_back, SQUARE)
+    assert "3 of 4 images are reduced more than 8-fold, such as 'train0.png' with 320 x 320 pixels 10.0-fold" in found
+    assert "a defect of 5 pixels becomes 0.5 pixels" in found
+    assert "--image-size" in found
+
+
+def test_pictures_that_fill_little_of_a_letterbox_are_said(tmp_path: Path) -> None:
+    preprocessing = Preprocessing(32, 32, 1, "letterbox")
+    train, held_back = (
+        loaded(written(tmp_path, [(128, 32)] * 3, part, seed), preprocessing)
+        for part, seed in (("train", 0), ("held", 1))
+    )
+    (found,) = oddities(train, held_back, preprocessing)
+    assert "6 of 6 images fill less than a third of the model's square" in found
+    assert "128 x 32 pixels 32 x 8 of it: a defect of 5 pixels becomes 1.2 pixels" in found
+
+
+def test_pictures_of_few_grey_levels_are_said(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    items = []
+    for index in range(4):
+        path = tmp_path / f"deep{index}.png"
+        Image.fromarray(random.integers(0, 4096, (32, 32), dtype=np.uint16)).save(path)
+        items.append(ImageItem(path.name, path))
+    (found,) = oddities(loaded(tuple(items[:3])), loaded(tuple(items[3:])), SQUARE)
+    assert "4 of 4 sampled images use fewer than 24 of 255 grey levels, all between 0 and 16" in found
+    assert "multiplied by 16" in found

@@ -27,6 +27,7 @@ REQUIRED_KEYS = {
     "num_normal",
     "num_anomalous",
     "scores",
+    "operating_points",
 }
 
 
@@ -56,6 +57,10 @@ def test_json_has_the_promised_names_and_agrees_with_its_own_scores(result, part
     scores = [one["score"] for one in data["scores"]]
     assert data["image_auroc"] == pytest.approx(roc_auc_score(labels, scores))
     assert data["false_alarm_rate"] == np.mean(np.array(scores[:12]) > data["threshold"])
+    (point,) = data["operating_points"]
+    assert point["accepted_false_alarm_rate"] == 0.1
+    assert point["num_false_alarms"] == np.sum(np.array(scores[:12]) > point["threshold"])
+    assert point["num_found"] == 14 * point["found_rate"] == np.sum(np.array(scores[12:]) > point["threshold"])
     assert data["scores"][0]["path"] == str(parts.test[0].source)
     assert set(data["per_defect_auroc"]) == {"dot", "line"}
     assert set(data["shortcut_baselines"]) == {
@@ -117,6 +122,7 @@ def test_a_plain_folder_scores_the_held_back_images_and_says_so(parts, scorer):
         assert data[name] is None
     assert data["false_alarm_rate"] is not None
     assert data["per_defect_auroc"] == {}
+    assert data["operating_points"] == []
     assert set(data["shortcut_baselines"].values()) == {None}
     assert "good images only" in result.warnings[0]
 

@@ -108,3 +108,28 @@ def test_a_test_part_is_scored_whatever_the_model_was_trained_on(make_run, artef
 def test_an_artefact_that_left_images_out_keeps_its_split(artefact, parts):
     trained_on = {**artefact, "fingerprint": "of fewer images", "num_train": artefact["num_train"] - 1}
     assert len(open_for_artefact(trained_on, None, 3, str(parts), None).validation) == 13
+
+
+def test_the_archive_of_the_run_is_used_for_its_own_data(tmp_path: Path) -> None:
+    archive = digits(tmp_path / "digits.npz")
+    config = RunConfig(TrainingOptions(), ModelOptions(channels=1), "mnist:0", str(archive), ScoreRule())
+    folder = RunFolder(tmp_path / "run")
+    folder.create(config)
+    dataset = open_for_run(TrainedRun(folder.path), "mnist:0", None)
+    assert dataset.num_test_by_defect == {"0": 20}
+    assert dataset.warnings == ()
+
+
+def test_another_class_of_the_same_collection_is_said_to_mean_little(tmp_path: Path) -> None:
+    archive = digits(tmp_path / "digits.npz")
+    dataset = open_for_artefact({"source": "mnist:0"}, None, 0, "mnist:8", archive)
+    assert dataset.warnings[0].startswith("The model was trained on mnist:0 and is evaluated on mnist:8")
+    assert open_for_artefact({"source": "mnist:8"}, None, 0, "mnist:8", archive).warnings == ()
+    assert open_for_artefact({"source": "fashion-mnist:0"}, None, 0, "mnist:8", archive).warnings == ()
+
+
+def digits(path: Path) -> Path:
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 10)
+    images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return path

@@ -4,11 +4,13 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from tfganomaly.evaluation.metrics import (
+    ACCEPTED_FALSE_ALARM_RATES,
     AurocDifference,
     auroc_difference,
     best_f1,
     image_auprc,
     image_auroc,
+    operating_points,
     per_defect_auroc,
     strongest,
     threshold_metrics,
@@ -101,6 +103,47 @@ def test_an_image_at_the_threshold_is_not_anomalous():
     assert below.false_alarm_rate == 1 / 4
     assert below.miss_rate == 1 / 3
     assert below.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+
+
+def test_an_operating_point_is_the_lowest_threshold_that_keeps_its_rate():
+    labels = np.repeat([0, 1], [200, 5])
+    scores = np.concatenate([np.arange(200.0), [189.0, 195.5, 197.5, 198.0, 250.0]])
+    points = operating_points(labels, scores)
+    assert [point.accepted_rate for point in points] == [0.005, 0.01, 0.02, 0.05, 0.1]
+    # 1, 2, 4, 10 and 20 of 200 may be above; 198 is not above 198.
+    assert [point.threshold for point in points] == [198.0, 197.0, 195.0, 189.0, 179.0]
+    assert [point.false_alarms for point in points] == [1, 2, 4, 10, 20]
+    assert [point.found for point in points] == [1, 3, 4, 4, 5]
+    assert points[1].found_rate == 3 / 5
+    for point in points:
+        at = threshold_metrics(labels, scores, point.threshold)
+        assert (at.false_alarms, at.misses) == (point.false_alarms, 5 - point.found)
+        lower = threshold_metrics(labels, scores, np.nextafter(point.threshold, -np.inf))
+        assert lower.false_alarm_rate > point.accepted_rate
+
+
+def test_good_images_of_equal_score_are_let_through_together_or_not_at_all():
+    labels = np.repeat([0, 1], [20, 2])
+    scores = np.array([*[1.0] * 15, *[5.0] * 5, 5.0, 6.0])
+    points = operating_points(labels, scores)
+    assert [(point.threshold, point.false_alarms, point.found) for point in points] == [(5.0, 0, 1), (5.0, 0, 1)]
+
+
+@pytest.mark.parametrize("num_good", [0, 9, 10, 20, 49, 50, 100, 199, 200, 300, 1400])
+def test_only_rates_that_the_good_images_can_show_are_operating_points(num_good):
+    labels = np.repeat([0, 1], [num_good, 3])
+    points = operating_points(labels, np.arange(num_good + 3.0))
+    assert [point.accepted_rate for point in points] == [
+        rate for rate in ACCEPTED_FALSE_ALARM_RATES if num_good and rate >= 1 / num_good
+    ]
+    assert [point.false_alarms for point in points] == [
+        round(1000 * point.accepted_rate) * num_good // 1000 for point in points
+    ]
+
+
+def test_without_good_or_without_anomalous_images_there_are_no_operating_points():
+    assert operating_points(np.zeros(300, int), np.arange(300.0)) == ()
+    assert operating_points(np.ones(300, int), np.arange(300.0)) == ()
 
 
 def test_f1_is_zero_when_nothing_is_called_anomalous():

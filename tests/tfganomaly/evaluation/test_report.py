@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_runtime.calibrating import calibrate_with_defects, measure_map_range
 from edge_runtime.errors import OutputError
 from edge_runtime.outline import FOUND_COLOUR, TRUE_COLOUR
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.evaluate import evaluate
 from tfganomaly.evaluation.gallery import build_gallery, choose_images, choose_images_by_defect
 from tfganomaly.evaluation.report import render_report, write_report
-from tfganomaly.evaluation.report_text import headline_tiles
+from tfganomaly.evaluation.report_text import SCORE_MEANINGS, SHORTCUT_MEANINGS, headline_tiles
+from tfganomaly.evaluation.scorer import score_items
 
 VOID_TAGS = {"meta", "img", "source", "br", "link", "input"}
 
@@ -26,12 +28,14 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.open, self.tags, self.texts, self.sources = [], [], [], []
+        self.attributes = []
         self.feed(html)
         assert self.open == []
         self.text = " ".join(" ".join(self.texts).split())
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.attributes.append((tag, dict(attributes)))
         self.sources += [value for name, value in attributes if name in ("src", "srcset", "href")]
         if tag not in VOID_TAGS:
             self.open.append(tag)
@@ -242,3 +246,51 @@ def test_map_and_mask_are_outlined_in_colours_of_their_own(result, scorer, monke
     found = [choice for choice in choose_images(result, 1) if choice.title == "Defects found"]
     build_gallery(found, result, scorer)
     assert colours == [FOUND_COLOUR, TRUE_COLOUR]
+
+
+def test_the_report_says_what_more_false_alarms_would_find(result, scorer):
+    (point,) = result.operating_points  # of 12 good images, one is more than 5 per cent
+    page = Page(render_report(result, scorer))
+    _, _, section = page.text.partition("What if I accept more false alarms?")
+    section, _, _ = section.partition("Shortcut baselines")
+    assert "read off the test images" in section
+    assert "tfganomaly calibrate MODEL GOOD_FOLDER --false-alarm-rate 0.05" in section
+    row = f"10.0% {100 * point.found_rate:.1f}% {point.found} of 14 {point.false_alarms} of 12 {point.threshold:.4g}"
+    assert row in section
+    assert "What if" not in Page(render_report(replace(result, operating_points=()), scorer)).text
+
+
+def test_where_most_defects_are_missed_the_report_says_where_to_go_on(result, scorer):
+    blind = replace(result, at_threshold=replace(result.at_threshold, misses=14))
+    assert '"When it misses defects" of docs/guide.md' in Page(render_report(blind, scorer)).text
+    keen = replace(result, at_threshold=replace(result.at_threshold, misses=0))
+    assert "docs/guide.md" not in Page(render_report(keen, scorer)).text
+
+
+def test_a_threshold_that_defects_decided_is_not_said_to_be_from_good_images_alone(parts, make_scorer):
+    scorer, good = make_scorer(), score_items(make_scorer(), parts.validation)
+    defective = score_items(scorer, parts.test_anomalous)
+    scorer.calibration = calibrate_with_defects(good.scores, defective.scores, measure_map_range(good.maps, 0.1))
+    scorer.threshold = scorer.calibration.threshold
+    text = Page(render_report(evaluate(scorer, parts), scorer, images_per_section=1)).text
+    assert "the best trade between 20 good and 14 defective images" in text
+    assert "good images alone" not in text
+
+
+@pytest.mark.parametrize("meaning", [*SCORE_MEANINGS.values(), *SHORTCUT_MEANINGS.values()])
+def test_a_meaning_can_stand_first_in_its_table(meaning):
+    assert not {"it", "its", "their", "them", "these", "same"} & set(re.findall(r"\w+", meaning.lower()))
+
+
+def test_a_screen_reader_gets_headers_scrollable_tables_and_plots_in_other_words_than_the_caption(result, scorer):
+    html = render_report(result, scorer)
+    page = Page(html)
+    headers = [attributes for tag, attributes in page.attributes if tag == "th"]
+    assert headers
+    assert all(attributes.get("scope") == "col" for attributes in headers)
+    wrappers = [attributes for _, attributes in page.attributes if "scroll" in attributes.get("class", "").split()]
+    assert len(wrappers) == page.tags.count("table") == 4
+    assert all(attributes["tabindex"] == "0" and attributes["aria-label"] for attributes in wrappers)
+    plots = re.findall(r'<img src="[^"]+" alt="([^"]*)"[^>]*>\s*</picture>\s*<figcaption>([^<]*)</figcaption>', html)
+    assert len(plots) == 3
+    assert all(alt and alt not in caption and caption not in alt for alt, caption in plots)

@@ -3,6 +3,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+from tfganomaly.synthetic_defects import batches as batches_module
 from tfganomaly.synthetic_defects.batches import painted_batches, selection_batches
 from tfganomaly.synthetic_defects.training_pairs import DAMAGED_WINDOW, GOOD_WINDOW
 
@@ -46,6 +47,18 @@ def test_the_epoch_is_chosen_on_the_same_images_each_time_half_of_them_painted(p
     for (damaged, clean), (damaged_again, _) in zip(first, again, strict=True):
         np.testing.assert_array_equal(damaged, damaged_again)
         assert (damaged != clean).any(axis=(1, 2, 3)).tolist() == [False, False, True, True]
+
+
+def test_a_set_too_large_for_memory_is_painted_again_and_is_the_same(pixels, monkeypatch):
+    kept = [damaged.numpy() for damaged, _ in selection_batches(pixels, 4, 0, STRIDE)]
+    painted = []
+    make_pair = batches_module.make_pair
+    monkeypatch.setattr(batches_module, "make_pair", lambda *args, **kw: painted.append(1) or make_pair(*args, **kw))
+    monkeypatch.setattr(batches_module, "MOST_CACHED_BYTES", 12 * 2 * 4 * SIDE * SIDE - 1)
+    dataset = selection_batches(pixels, 4, 0, STRIDE)
+    for num_painted in (12, 24):
+        np.testing.assert_array_equal(np.stack([damaged.numpy() for damaged, _ in dataset]), np.stack(kept))
+        assert len(painted) == num_painted
 
 
 def test_fewer_images_than_a_batch_are_one_batch(pixels):
