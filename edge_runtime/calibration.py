@@ -119,7 +119,9 @@ class Calibration:
         needed = images_needed(self.false_alarm_rate)
         if self.num_images < needed:
             return f"{text}; to be sure of {_percent(self.false_alarm_rate)} takes {needed} good images"
-        return f"{text}; `calibrate --confidence {CONFIDENCE}` makes sure of {_percent(self.false_alarm_rate)}"
+        return (
+            f"{text}; `tfganomaly calibrate --confidence {CONFIDENCE}` makes sure of {_percent(self.false_alarm_rate)}"
+        )
 
     @property
     def balanced_accuracy(self) -> float | None:
@@ -156,7 +158,7 @@ class Calibration:
             )
         return (
             f"{self.num_images} good images are too few for {asked}, which needs at least {needed}{consequence}. "
-            "Calibrate again when there are more."
+            "When there are more, set it anew with `tfganomaly calibrate` on the exported file."
         )
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
 from edge_runtime.calibration import Calibration
+from edge_runtime.detection import Detection
 from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
@@ -14,7 +15,7 @@ from edge_runtime.inspection import InspectionResult
 from edge_runtime.printable_text import printable
 from edge_runtime.recalibration import ArtefactCalibration
 
-INSPECTION_HEADER = "verdict     score         normalised  ms        image"
+INSPECTION_HEADER = "verdict     score         x threshold  ms        image"
 
 
 def inspection_line(result: InspectionResult) -> str:
@@ -24,13 +25,13 @@ def inspection_line(result: InspectionResult) -> str:
     detection = result.detection
     verdict = "ANOMALOUS" if detection.is_anomaly else "good"
     return printable(
-        f"{verdict:10}  {detection.score:<12.6g}  {detection.normalised_score:<10.3f}  "
+        f"{verdict:10}  {detection.score:<12.6g}  {_times_threshold(detection):11}  "
         f"{detection.timings.total_ms:<8.2f}  {result.path}"
     )
 
 
 def calibration_text(done: ArtefactCalibration, num_good_images: int) -> str:
-    """What a calibration changed.
+    """What a calibration changed, and what to do with it.
 
     Args:
         done: What was done.
@@ -44,7 +45,9 @@ def calibration_text(done: ArtefactCalibration, num_good_images: int) -> str:
     ]
     if new.defects:
         lines.append(f"defects      {_defects_found(new)}")
-    return "\n".join([*lines, *([f"note         {new.note}"] if new.note else [])])
+    if new.note:
+        lines.append(f"note         {new.note}")
+    return "\n".join([*lines, "next         tfganomaly inspect MODEL IMAGES, or tfganomaly watch MODEL SOURCE"])
 
 
 def benchmark_text(result: BenchmarkResult) -> str:
@@ -117,6 +120,11 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
             f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1024**2:.0f} MiB on the chip"
         )
     return "\n".join(map(printable, [*lines, *check.conclusions()]))
+
+
+def _times_threshold(detection: Detection) -> str:
+    """The score as a multiple of the threshold; of one at or below 0 that would mislead."""
+    return f"{detection.score / detection.threshold:.2f}" if detection.threshold > 0 else "-"
 
 
 def _how_chosen(calibration: Calibration) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class ExportResult:
     compiled: Path | None = None
 
     def text(self) -> str:
-        """A few lines for a terminal: the file, a table of run and files side by side, where the report is."""
+        """A few lines for a terminal: the file, a table of run and files side by side, the report, what comes next."""
         report, exported = self.parity, self.parity.exported
         lines = [
             f"{self.artefact}: {exported.name}, {self.size_bytes / 1e6:.2f} MB, "
@@ -62,7 +63,7 @@ class ExportResult:
         )
         if report.fine_tuning_text:
             lines.append(f"fine-tuning: {report.fine_tuning_text}")
-        if exported.auroc_drop and exported.auroc_drop.interval:
+        if exported.auroc_drop is not None:
             lines.append(f"AUROC of {exported.name} minus the run's: {_with_interval(-exported.auroc_drop)}")
         lines += [
             f"AUROC of {exported.name} minus that of {rival.name}: {_with_interval(difference)}"
@@ -72,7 +73,10 @@ class ExportResult:
         if self.compiled:
             lines.append(f"compiled for the Edge TPU: {self.compiled}")
         lines.append(f"report: {self.parity_html}")
-        return "\n".join(lines + [f"note: {note}" for note in self.notes])
+        lines += [f"note: {note}" for note in self.notes]
+        file = shlex.quote(str(self.artefact))
+        lines.append(f"next: tfganomaly evaluate {file} DATA, or tfganomaly inspect {file} IMAGES")
+        return "\n".join(lines)
 
 
 def _with_interval(difference: AurocDifference) -> str:

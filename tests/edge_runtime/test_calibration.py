@@ -65,8 +65,8 @@ def test_too_few_images_take_the_highest_score_and_say_so() -> None:
 def test_a_threshold_that_is_not_the_highest_score_is_not_called_so(threshold: float) -> None:
     calibration = replace(calibrate(np.linspace(0, 1, 30), MAPS, 0.01), threshold=threshold)
     assert calibration.note == (
-        "30 good images are too few for a false alarm rate of 1%, which needs at least 99. Calibrate again when there "
-        "are more."
+        "30 good images are too few for a false alarm rate of 1%, which needs at least 99. When there are more, set it "
+        "anew with `tfganomaly calibrate` on the exported file."
     )
 
 
@@ -171,7 +171,7 @@ def test_a_confidence_asks_for_a_higher_threshold() -> None:
     # Of 1000 good images at most 4 may be above: P(Binomial(1000, 0.01) <= 4) = 0.0287, of 5 it is 0.0661.
     assert (on_average.threshold, on_average.num_above) == (991, 9)
     assert (sure.threshold, sure.num_above) == (996, 4)
-    assert "`calibrate --confidence 0.95` makes sure of 1%" in on_average.promise
+    assert "`tfganomaly calibrate --confidence 0.95` makes sure of 1%" in on_average.promise
     assert (
         sure.promise
         == "at most 0.913% of further good images exceed the threshold, with 95% confidence (4 of the 1000 do)"
@@ -179,7 +179,7 @@ def test_a_confidence_asks_for_a_higher_threshold() -> None:
     assert calibrate(scores[:298], MAPS, 0.01, 0.95).note.startswith("298 good images are too few")
     assert calibrate(scores[:299], MAPS, 0.01, 0.95).note == ""
     assert "takes 299 good images" in calibrate(scores[:298], MAPS, 0.01).promise
-    assert "`calibrate --confidence 0.95` makes sure of 1%" in calibrate(scores[:299], MAPS, 0.01).promise
+    assert "`tfganomaly calibrate --confidence 0.95` makes sure of 1%" in calibrate(scores[:299], MAPS, 0.01).promise
 
 
 def test_defects_and_good_images_decide_the_threshold_together() -> None:

@@ -11,7 +11,7 @@ from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import BackendError, OutputError
 from edge_runtime.image_files import find_images
 from edge_runtime.inspection import HeatmapFolder, inspect_images
-from edge_runtime.text_output import inspection_line
+from edge_runtime.text_output import INSPECTION_HEADER, inspection_line
 from tests.edge_runtime.conftest import FakeBackend
 
 
@@ -53,6 +53,25 @@ def test_a_name_forges_no_row(artefact_path: Path, image_folder: Path) -> None:
     for row in rows:
         assert "new\\ngood        0.1 \\x1b[2J 部品.png" in row
         assert row.isprintable()
+
+
+def test_a_row_has_the_score_as_a_multiple_of_the_threshold(artefact_path: Path, image_folder: Path) -> None:
+    (known,) = inspect_images(AnomalyDetector(artefact_path), [image_folder / "part1.png"])
+    assert known.detection is not None
+    score = known.detection.score
+
+    def row_with(threshold: float) -> list[str]:
+        detector = AnomalyDetector(artefact_path, threshold=threshold)
+        (result,) = inspect_images(detector, [image_folder / "part1.png"])
+        return inspection_line(result).split()
+
+    assert row_with(score / 1.8)[:3] == ["ANOMALOUS", f"{score:.6g}", "1.80"]
+    assert row_with(score * 4)[:3] == ["good", f"{score:.6g}", "0.25"]
+    for threshold in (0.0, -1.0):
+        assert row_with(threshold)[:3] == ["ANOMALOUS", f"{score:.6g}", "-"]
+    columns = inspection_line(known)
+    assert [columns[INSPECTION_HEADER.index(name) - 1] for name in ("score", "x threshold", "ms", "image")] == [" "] * 4
+    assert columns[INSPECTION_HEADER.index("x threshold") :].startswith(f"{score / known.detection.threshold:.2f} ")
 
 
 def test_a_broken_model_ends_the_inspection(artefact_path: Path, image_folder: Path, fake_backend: FakeBackend) -> None:

@@ -76,6 +76,7 @@ def test_some_defects_give_the_best_trade_in_one_pass(artefact_path: Path, image
     assert stored.defects == DefectCounts(2, trade.num_found, 1.0)
     assert "best trade" in calibration_text(result, 12)
     assert f"{trade.num_found} of 2 found" in calibration_text(result, 12)
+    assert calibration_text(result, 12).splitlines()[-1].startswith("next         tfganomaly inspect ")
     # With a rate the good images decide, and the defects are only counted.
     by_rate = calibrate_artefact(artefact_path, good, CalibrationWish(0.25), defective_images=defective).calibration
     assert (by_rate.method, by_rate.threshold) == ("quantile", good_scores[9])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,13 @@ def test_the_lines_for_the_terminal_name_file_and_report(exported: tuple[ExportR
     assert str(result.parity_html) in text
     assert "int8 (ptq)" in text
     assert "10 good images are too few" in text  # the calibration's note
+    assert text.splitlines()[-1] == (
+        f"next: tfganomaly evaluate {result.artefact} DATA, or tfganomaly inspect {result.artefact} IMAGES"
+    )
+    moved = replace(result, artefact=Path("two parts/m.tflite")).text().splitlines()[-1]
+    assert moved == (
+        "next: tfganomaly evaluate 'two parts/m.tflite' DATA, or tfganomaly inspect 'two parts/m.tflite' IMAGES"
+    )
 
 
 def test_exports_in_any_order_give_the_same_bytes_and_leave_the_run_alone(

@@ -226,7 +226,7 @@ def test_with_the_extremes_of_good_images_the_untuned_file_computes_as_post_trai
 
     graph = converted.graph
     observed = observe_ranges(graph, calibration_inputs(scale_pixels(pixels)), 0)
-    of_extremes, of_squares = (
+    of_squares, of_extremes = (
         _run(convert_quantization_aware(graph, add_fake_quantization(graph, ranges)), pixels) for ranges in observed
     )
     for name, values in _run(converted.files["ptq"], pixels).items():

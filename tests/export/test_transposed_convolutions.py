@@ -131,7 +131,7 @@ def test_phases_of_one_map_share_the_range_of_what_is_read_of_it(
 
     lowered = lower_graph(build_ganomaly(width=16))
     images = scale_pixels(pixels)
-    ranges = observe_ranges(replace_transposed_convolutions(lowered), images, 0)
+    ranges = observe_ranges(replace_transposed_convolutions(lowered), images, 0).least_squares
     phases = {name.rpartition("_phase")[0]: [] for name in ranges if "_phase" in name}
     for name, chosen in ranges.items():
         if "_phase" in name:
@@ -139,7 +139,7 @@ def test_phases_of_one_map_share_the_range_of_what_is_read_of_it(
     assert phases
     assert all(len(each) == 4 and len(set(each)) == 1 for each in phases.values())
     # What a packed convolution computes beyond the map does not widen its range.
-    plain = observe_ranges(lowered, images, 0)
+    plain = observe_ranges(lowered, images, 0).least_squares
     for name, chosen in ranges.items():
         if name.endswith("_packed"):
             assert chosen == pytest.approx(plain[name.removesuffix("_packed")], rel=1e-4)
@@ -162,7 +162,7 @@ def test_it_becomes_int8_throughout_and_near_the_float_model(
     if kind == "ptq":
         flatbuffer = convert_with_calibration(graph, images)
     else:
-        quantized_model = add_fake_quantization(graph, observe_ranges(graph, images, 0))
+        quantized_model = add_fake_quantization(graph, observe_ranges(graph, images, 0).least_squares)
         flatbuffer = convert_quantization_aware(graph, quantized_model)
     inspection = inspect_flatbuffer(flatbuffer)
     assert set(inspection.tensor_type_counts) == {"INT8", "INT32"}

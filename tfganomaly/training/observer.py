@@ -108,6 +108,6 @@ def epoch_line(progress: TrainingProgress) -> str:
         told = f"  | held-back good images {held_back:.4f}" if held_back is not None else ""
     else:
         shown = f"loss {losses['generator_loss']:.3f}"
-        told = f", on held-back images {held_back:.3f}" if held_back is not None else ""
-        told += f"  | painted defects told from good parts {1 - missed:.0%} of the time (50% is chance)"
+        told = f", held back {held_back:.3f}" if held_back is not None else ""
+        told += f"  | painted defects told from good parts {1 - missed:.0%} (50% is chance)"
     return f"epoch {progress.epoch:3d}/{progress.epochs}  {shown}{told}  | {progress.images_per_second:.0f} images/s"

@@ -40,11 +40,14 @@ class PowerChoice:
         """A line for the training's messages."""
         ranked = ", ".join(f"{ranking:.0%} to the power {power}" for power, ranking in self.rankings.items() if power)
         decision = f"to the power {self.power}" if self.power else "not at all"
-        why = "which is better by" if self.power != USUAL_POWER else "the usual one, as no other is better by"
+        better = f"more than {100 * LEAST_GAIN:g} points better"
+        if self.power == USUAL_POWER:
+            why = f"as usual: no other choice is {better}"
+        else:
+            why = f"which is {better} than the usual power {USUAL_POWER}"
         return (
-            f"image statistics count {decision}, {why} {LEAST_GAIN:.0%} or more: painted defects of kinds that "
-            f"training never paints are told from good parts {self.rankings[0]:.0%} of the time by the network alone, "
-            f"{ranked} (50% is chance; many are faint, so 55 to 75% is usual)"
+            f"image statistics count {decision}, {why}; painted defects told from good parts {self.rankings[0]:.0%} "
+            f"by the network alone, {ranked} (50% is chance; many are faint, so 55 to 75% is usual)"
         )
 
 

@@ -250,21 +250,21 @@ def test_map_and_mask_are_outlined_in_colours_of_their_own(result, scorer, monke
 
 def test_the_report_says_what_more_false_alarms_would_find(result, scorer):
     (point,) = result.operating_points  # of 12 good images, one is more than 5 per cent
-    page = Page(render_report(result, scorer))
+    page = Page(render_report(result, scorer, images_per_section=1))
     _, _, section = page.text.partition("What if I accept more false alarms?")
     section, _, _ = section.partition("Shortcut baselines")
     assert "read off the test images" in section
     assert "tfganomaly calibrate MODEL GOOD_FOLDER --false-alarm-rate 0.05" in section
     row = f"10.0% {100 * point.found_rate:.1f}% {point.found} of 14 {point.false_alarms} of 12 {point.threshold:.4g}"
     assert row in section
-    assert "What if" not in Page(render_report(replace(result, operating_points=()), scorer)).text
+    assert "What if" not in Page(render_report(replace(result, operating_points=()), scorer, images_per_section=1)).text
 
 
 def test_where_most_defects_are_missed_the_report_says_where_to_go_on(result, scorer):
     blind = replace(result, at_threshold=replace(result.at_threshold, misses=14))
-    assert '"When it misses defects" of docs/guide.md' in Page(render_report(blind, scorer)).text
+    assert '"When it misses defects" of docs/guide.md' in Page(render_report(blind, scorer, images_per_section=1)).text
     keen = replace(result, at_threshold=replace(result.at_threshold, misses=0))
-    assert "docs/guide.md" not in Page(render_report(keen, scorer)).text
+    assert "docs/guide.md" not in Page(render_report(keen, scorer, images_per_section=1)).text
 
 
 def test_a_threshold_that_defects_decided_is_not_said_to_be_from_good_images_alone(parts, make_scorer):
@@ -283,7 +283,7 @@ def test_a_meaning_can_stand_first_in_its_table(meaning):
 
 
 def test_a_screen_reader_gets_headers_scrollable_tables_and_plots_in_other_words_than_the_caption(result, scorer):
-    html = render_report(result, scorer)
+    html = render_report(result, scorer, images_per_section=1)
     page = Page(html)
     headers = [attributes for tag, attributes in page.attributes if tag == "th"]
     assert headers

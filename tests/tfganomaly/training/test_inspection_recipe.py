@@ -87,8 +87,8 @@ def test_the_line_of_an_epoch_says_in_plain_words_how_well_painted_defects_are_f
     losses = {"generator_loss": 2.5, "good_window_loss": 0.5, "val_generator_loss": 5.07, "val_missed_ranking": 0.123}
     line = epoch_line(TrainingProgress(2, 3, 4, 4, losses, epoch_done=True, images_per_second=10.0))
     assert line == (
-        "epoch   2/3  loss 2.500, on held-back images 5.070  | painted defects told from good parts 88% of the time "
-        "(50% is chance)  | 10 images/s"
+        "epoch   2/3  loss 2.500, held back 5.070  | painted defects told from good parts 88% (50% is chance)  "
+        "| 10 images/s"
     )
 
 

@@ -83,12 +83,17 @@ def test_the_rule_is_changed_and_nothing_else(statistics):
 def test_what_was_found_is_said_in_one_line():
     rankings = {0: 0.594, 1: 0.615, 2: 0.625, 4: 0.63}
     assert PowerChoice(4, rankings).text() == (
-        "image statistics count to the power 4, the usual one, as no other is better by 2% or more: painted defects of "
-        "kinds that training never paints are told from good parts 59% of the time by the network alone, 62% to the "
-        "power 1, 62% to the power 2, 63% to the power 4 (50% is chance; many are faint, so 55 to 75% is usual)"
+        "image statistics count to the power 4, as usual: no other choice is more than 2 points better; painted "
+        "defects told from good parts 59% by the network alone, 62% to the power 1, 62% to the power 2, 63% to the "
+        "power 4 (50% is chance; many are faint, so 55 to 75% is usual)"
     )
-    assert (
-        PowerChoice(0, rankings).text().startswith("image statistics count not at all, which is better by 2% or more")
+
+
+@pytest.mark.parametrize(("power", "decision"), [(0, "not at all"), (1, "to the power 1"), (2, "to the power 2")])
+def test_another_power_than_the_usual_one_is_said_to_be_better(power, decision):
+    text = PowerChoice(power, {0: 0.5, 1: 0.5, 2: 0.5, USUAL_POWER: 0.5, power: 0.6}).text()
+    assert text.startswith(
+        f"image statistics count {decision}, which is more than 2 points better than the usual power 4; painted "
     )
 
 

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -80,6 +82,19 @@ def test_a_run_holds_what_is_promised(finished):
     assert str(path) in summary.text()
     assert recorder.read[-1] == (8, 8)
     assert [p.epoch for p in recorder.progress if p.epoch_done] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("run", "arguments"),
+    [("runs/two parts", ["runs/two parts", "two parts.tflite"]), (".", [".", "here it's.tflite"])],
+)
+def test_the_command_that_comes_next_can_be_pasted(finished, tmp_path, monkeypatch, run, arguments):
+    (tmp_path / "here it's").mkdir()
+    monkeypatch.chdir(tmp_path / "here it's")
+    summary = dataclasses.replace(finished[2], run=Path(run))
+    label, command = summary.text().splitlines()[-1].split(maxsplit=1)
+    assert label == "next"
+    assert shlex.split(command) == ["tfganomaly", "export", arguments[0], "--output", arguments[1]]
 
 
 def test_the_run_scores_images_as_the_shared_code_does(finished, good_folder):
