@@ -23,7 +23,7 @@ _MAX_WAITING = 8  # beside those around an alarm; each holds a frame
 _RETRY_SECONDS = 5.0
 _JPEG_QUALITY = 92
 # On a full disk so much of the oldest evidence may go for one new file. Where that makes no room, others take what is
-# freed, or it is kept for the system, and all evidence would go for nothing.
+# freed, or it is kept for the system, and all evidence would go for nothing: no more goes until a file can be written.
 _MOST_FREED_BYTES = 8 << 20
 _MOST_FREED_FILES = 30
 
@@ -69,6 +69,7 @@ class EvidenceSink:
         self._retry_at = 0.0
         self._saved = self._dropped = 0
         self._too_fast = False
+        self._freeing_helps = True  # until it has not, and again from the next file on that could be written
 
     def start(self) -> None:
         """Begin to write; a folder that cannot be written is told by `health`."""
@@ -197,10 +198,12 @@ class EvidenceSink:
             except OutputError as error:
                 cause = error.__cause__
                 is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-                may_free = num_removed < _MOST_FREED_FILES
-                may_free &= size_before_bytes - self._folder.size_bytes < _MOST_FREED_BYTES
-                if not (is_full and may_free and self._folder.remove_oldest(not_of=name)):
+                freed_bytes = size_before_bytes - self._folder.size_bytes
+                if is_full and (num_removed == _MOST_FREED_FILES or freed_bytes >= _MOST_FREED_BYTES):
+                    self._freeing_helps = False
+                if not (is_full and self._freeing_helps and self._folder.remove_oldest(not_of=name)):
                     raise
             else:
+                self._freeing_helps = True
                 self._folder.add(name)
                 return
