@@ -275,8 +275,9 @@ def inspect(
     """Judge images with an exported model.
 
     MODEL is a file that export wrote; IMAGES are files or folders. Each image gets a raw score (higher is more
-    anomalous), a normalised score (0.5 is the most unusual good image that calibration saw) and a verdict by the
-    threshold. A file that cannot be read is named and counted; the others are judged all the same.
+    anomalous), the same as a multiple of the threshold, and a verdict; JSON has a normalised score too (0.5 is the most
+    unusual good image that calibration saw). A file that cannot be read is named and counted;
+    the others are judged all the same.
 
     \b
     Example:
