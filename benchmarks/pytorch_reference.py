@@ -31,18 +31,21 @@ SMALLEST_MAP = 4
 def encoder_stages(image_size: int, channels: int, width: int, extra_layers: int) -> tuple[nn.Sequential, int]:
     """The convolutions from the image to the 4 x 4 map, and the map's channels."""
     size, filters = image_size // 2, width
-    stages: list[nn.Module] = [nn.Conv2d(channels, filters, 4, 2, 1, bias=False), nn.LeakyReLU(LEAKY_RELU_SLOPE)]
+    stages: list[nn.Module] = [
+        nn.Conv2d(channels, filters, 4, 2, 1, bias=False),
+        nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
+    ]
     for _ in range(extra_layers):
         stages += [
             nn.Conv2d(filters, filters, 3, 1, 1, bias=False),
             nn.BatchNorm2d(filters),
-            nn.LeakyReLU(LEAKY_RELU_SLOPE),
+            nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
         ]
     while size > SMALLEST_MAP:
         stages += [
             nn.Conv2d(filters, 2 * filters, 4, 2, 1, bias=False),
             nn.BatchNorm2d(2 * filters),
-            nn.LeakyReLU(LEAKY_RELU_SLOPE),
+            nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
         ]
         size, filters = size // 2, 2 * filters
     return nn.Sequential(*stages), filters
@@ -70,17 +73,17 @@ class Decoder(nn.Module):
         stages: list[nn.Module] = [
             nn.ConvTranspose2d(latent_size, filters, SMALLEST_MAP, 1, 0, bias=False),
             nn.BatchNorm2d(filters),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         while size < image_size // 2:
             stages += [
                 nn.ConvTranspose2d(filters, filters // 2, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(filters // 2),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
             size, filters = 2 * size, filters // 2
         for _ in range(extra_layers):
-            stages += [nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU()]
+            stages += [nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
         stages += [nn.ConvTranspose2d(filters, channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.stages = nn.Sequential(*stages)
 

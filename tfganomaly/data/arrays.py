@@ -49,6 +49,8 @@ class ArrayCollection:
         cache_places: Where Keras keeps its files, relative to `datasets` in Keras's folder; the first is
             named in messages.
         system_places: Folders in which an operating system's package installs it.
+        first_labels: Of the published training part, where another collection has images of that shape: its file is
+            told by them.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ArrayCollection:
     keras_module: str
     cache_places: tuple[str, ...]
     system_places: tuple[str, ...] = ()
+    first_labels: tuple[int, ...] = ()
 
 
 COLLECTIONS: dict[str, ArrayCollection] = {
@@ -68,6 +71,7 @@ COLLECTIONS: dict[str, ArrayCollection] = {
             image_shape=(28, 28),
             keras_module="mnist",
             cache_places=("mnist.npz",),
+            first_labels=(5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7),
         ),
         ArrayCollection(
             name="fashion-mnist",
@@ -79,6 +83,7 @@ COLLECTIONS: dict[str, ArrayCollection] = {
             keras_module="fashion_mnist",
             cache_places=("fashion-mnist",),
             system_places=("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
+            first_labels=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9),
         ),
         ArrayCollection(
             name="cifar10",
@@ -215,11 +220,11 @@ def _download(collection: ArrayCollection) -> LabelledArrays:
     arrays = array_files.checked_arrays(
         f"keras.datasets.{collection.keras_module}", train_images, train_labels, test_images, test_labels
     )
-    return _check_shape(collection, arrays, "keras.datasets")
+    return _check_collection(collection, arrays, "keras.datasets")
 
 
 def _read_checked(collection: ArrayCollection, place: Path) -> LabelledArrays:
-    return _check_shape(collection, _read(collection, place), str(place))
+    return _check_collection(collection, _read(collection, place), str(place))
 
 
 def _read(collection: ArrayCollection, place: Path) -> LabelledArrays:
@@ -252,13 +257,20 @@ def _read(collection: ArrayCollection, place: Path) -> LabelledArrays:
     )
 
 
-def _check_shape(collection: ArrayCollection, arrays: LabelledArrays, origin: str) -> LabelledArrays:
+def _check_collection(collection: ArrayCollection, arrays: LabelledArrays, origin: str) -> LabelledArrays:
+    """Refuses arrays of another shape, and those that begin as another collection does."""
     shape = arrays.train_images.shape[1:]
     if shape != collection.image_shape:
         raise DataError(
             f"The images of '{origin}' are of shape {shape}; {collection.name} has {collection.image_shape}. "
             "Is it another collection's file?"
         )
+    for other in COLLECTIONS.values():
+        start = tuple(arrays.train_labels[: len(other.first_labels)].tolist())
+        if other.name != collection.name and start and start == other.first_labels:
+            raise DataError(
+                f"'{origin}' holds {other.name}, not {collection.name}. Name {other.name}, or another file."
+            )
     return arrays
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,10 +115,14 @@ class EpochScoring:
     def __call__(self, model: AnomalyModel) -> dict[str, float]:
         """Scores, writes, and returns AUROC by `test_auroc_NAME`."""
         pixels = self._load(model)
-        scores = self._official_scores(model, pixels) if self.official else self._clean_scores(model, pixels)
         shown = np.concatenate([np.flatnonzero(self.labels == label)[:SHOWN_IMAGES] for label in (0, 1)])
-        reconstruction = model.model_outputs(scale_pixels(pixels[shown])).reconstruction
-        EpochScores(self.labels, scores, pixels[shown], np.asarray(reconstruction)).save(self.path)
+        if self.official:
+            with _statistics_put_back(model):
+                made = self._made(pixels, self._loader_order(), OFFICIAL_BATCH_SIZE, _by_batch_statistics(model), shown)
+        else:
+            made = self._made(pixels, np.arange(len(pixels)), INFERENCE_BATCH_SIZE, model.model_outputs, shown)
+        scores, reconstructions = made
+        EpochScores(self.labels, scores, pixels[shown], reconstructions).save(self.path)
         aurocs = {name: image_auroc(self.labels, values) for name, values in scores.items()}
         return {AUROC_PREFIX + name: auroc for name, auroc in aurocs.items() if auroc is not None}
 
@@ -127,35 +132,33 @@ class EpochScoring:
             self._pixels = load_images(self.items, preprocessing, on_error="stop").pixels
         return self._pixels
 
-    def _clean_scores(self, model: AnomalyModel, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        batches = []
-        for start in range(0, len(pixels), INFERENCE_BATCH_SIZE):
-            images = scale_pixels(pixels[start : start + INFERENCE_BATCH_SIZE])
-            batches.append(self._all_scores(images, model.model_outputs(images)))
-        return _joined(batches)
-
-    def _official_scores(self, model: AnomalyModel, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """Scores by the batch's own statistics; the running ones are put back, as if nothing had been scored."""
-        import tensorflow as tf
-
-        order = np.arange(len(pixels))
+    def _loader_order(self) -> np.ndarray:
+        order = np.arange(len(self.items))
         if self.is_shuffled:
             np.random.RandomState(self.seed).shuffle(order)
-        statistics = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
-        any_batch = tf.TensorSpec((None, *model.image_shape), tf.float32)
-        outputs_of = tf.function(lambda images: model.score_outputs(images, training=True), input_signature=[any_batch])
-        batches = []
-        for start in range(0, len(order), OFFICIAL_BATCH_SIZE):
-            images = scale_pixels(pixels[order[start : start + OFFICIAL_BATCH_SIZE]])
-            outputs = {name: tensor.numpy() for name, tensor in outputs_of(tf.constant(images)).items()}
-            batches.append(self._all_scores(images, ModelOutputs(**outputs)))
-        for variable, value in statistics:
-            variable.assign(value)
-        in_loader_order = _joined(batches)
-        scores = {name: np.empty_like(values) for name, values in in_loader_order.items()}
-        for name, values in in_loader_order.items():
-            scores[name][order] = values
-        return scores
+        return order
+
+    def _made(
+        self,
+        pixels: np.ndarray,
+        order: np.ndarray,
+        batch_size: int,
+        outputs_of: Callable[[np.ndarray], ModelOutputs],
+        shown: np.ndarray,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The scores of all images, taken in `order` by batches, and the reconstructions of the shown ones."""
+        scores: dict[str, np.ndarray] = {}
+        reconstructions = np.empty((len(shown), *pixels.shape[1:]), np.float32)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            images = scale_pixels(pixels[chosen])
+            outputs = outputs_of(images)
+            for name, values in self._all_scores(images, outputs).items():
+                scores.setdefault(name, np.empty(len(order), values.dtype))[chosen] = values
+            assert outputs.reconstruction is not None  # the paper's model always gives it
+            for row in np.flatnonzero(np.isin(chosen, shown)):
+                reconstructions[shown == chosen[row]] = outputs.reconstruction[row]
+        return scores, reconstructions
 
     def _all_scores(self, images: np.ndarray, outputs: ModelOutputs) -> dict[str, np.ndarray]:
         scores = score_components(self.rule, images, outputs)
@@ -164,5 +167,21 @@ class EpochScoring:
         return scores
 
 
-def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+@contextlib.contextmanager
+def _statistics_put_back(model: AnomalyModel) -> Iterator[None]:
+    """Leaves the running statistics of batch norm as they were, as if nothing had been scored."""
+    statistics = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in statistics:
+            variable.assign(value)
+
+
+def _by_batch_statistics(model: AnomalyModel) -> Callable[[np.ndarray], ModelOutputs]:
+    """The model with batch norm in training mode, compiled once for batches of any size."""
+    import tensorflow as tf
+
+    any_batch = tf.TensorSpec((None, *model.image_shape), tf.float32)
+    compiled = tf.function(lambda images: model.score_outputs(images, training=True), input_signature=[any_batch])
+    return lambda images: ModelOutputs(**{name: tensor.numpy() for name, tensor in compiled(images).items()})

@@ -15,7 +15,15 @@ from tfganomaly.evaluation.metrics import image_auroc
 from tfganomaly.evaluation.plots import LIGHT
 from tfganomaly.evaluation.wording import count_of, words
 from tfganomaly.reproduction.epoch_scores import EpochScores
-from tfganomaly.reproduction.records import BEST_ON_TEST, LAST, Record, class_names, score_names, spreads
+from tfganomaly.reproduction.records import (
+    BEST_ON_TEST,
+    LAST,
+    Record,
+    class_names,
+    score_names,
+    spreads,
+    training_images,
+)
 from tfganomaly.training.sample_sheet import sample_sheet
 
 # Differ for all common kinds of colour blindness (Okabe and Ito), and the first is the one that usually decides.
@@ -68,7 +76,8 @@ def write_auroc_chart(path: Path, records: Sequence[Record]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     first = records[0]
     figure.suptitle(
-        f"{first['collection']}: {first['protocol']} protocol, {first['num_train']} images, {first['epochs']} epochs, "
+        f"{first['collection']}: {first['protocol']} protocol, {training_images(records)} images, "
+        f"{first['epochs']} epochs, "
         f"{count_of(len({record['seed'] for record in records}), 'seed')}\ndashed line: chance",
         fontsize=10,
     )

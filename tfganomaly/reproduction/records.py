@@ -141,6 +141,13 @@ def class_names(records: Sequence[Record]) -> dict[int, str]:
     return dict(sorted((record["abnormal"], record["abnormal_name"]) for record in records))
 
 
+def training_images(records: Sequence[Record]) -> str:
+    """How many images were trained on, as "12800" or, where it depends on the class, "45288 to 46240"."""
+    counts = [record["num_train"] for record in records]
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def write_records(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Writes a JSON list, in one step; OutputError when it cannot be written."""
     write_text_atomically(path, json.dumps(records, indent=2, allow_nan=False) + "\n")

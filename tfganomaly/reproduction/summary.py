@@ -14,6 +14,7 @@ from tfganomaly.reproduction.records import (
     mean_over_classes,
     score_names,
     spreads,
+    training_images,
 )
 
 
@@ -29,8 +30,8 @@ def summary_lines(records: Sequence[Record], folder: Path) -> list[str]:
     seeds = sorted({record["seed"] for record in records})
     counts = "best epoch on the test set" if first["protocol"] == "official" else "last epoch"
     lines = [
-        f"{first['collection']}, one class anomalous, {first['protocol']} protocol, {first['num_train']} training "
-        f"images, {first['epochs']} epochs, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        f"{first['collection']}, one class anomalous, {first['protocol']} protocol, {training_images(records)} "
+        f"training images, {first['epochs']} epochs, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
         f"decides: {words(deciding)}, by the {counts}",
         "",
         *_table("image AUROC, last epoch", records, LAST),

@@ -92,6 +92,14 @@ def test_file_of_another_collection_is_a_clear_error(cifar_archive: Path):
         load_arrays(MNIST, cifar_archive)
 
 
+def test_file_of_another_collection_of_that_shape_is_told_by_its_first_labels(tmp_path: Path, digits: Arrays):
+    digits["y_train"][: len(MNIST.first_labels)] = MNIST.first_labels
+    np.savez(tmp_path / "fashion-mnist.npz", **digits)
+    with pytest.raises(DataError, match=r"holds mnist, not fashion-mnist"):
+        load_arrays(FASHION_MNIST, tmp_path / "fashion-mnist.npz")
+    load_arrays(MNIST, tmp_path / "fashion-mnist.npz")
+
+
 def test_missing_archive_is_a_clear_error(tmp_path: Path):
     with pytest.raises(DataError, match=r"There is no '.*gone.npz'. Expected the file or folder of mnist"):
         load_arrays(MNIST, tmp_path / "gone.npz")
@@ -197,6 +205,7 @@ def test_every_collection_has_ten_classes_and_a_keras_module():
 
 
 def test_real_mnist_has_the_published_numbers(mnist_file: Path):
+    assert tuple(load_arrays(MNIST, mnist_file).train_labels[:16]) == MNIST.first_labels
     dataset = open_one_versus_rest(MNIST, "8", archive=mnist_file)
     assert (len(dataset.train), len(dataset.validation)) == (45486, 5054)
     assert (len(dataset.test_good), len(dataset.test_anomalous)) == (12635, 6825)
@@ -204,6 +213,7 @@ def test_real_mnist_has_the_published_numbers(mnist_file: Path):
 
 def test_real_fashion_mnist_has_the_published_numbers(fashion_mnist_folder: Path):
     assert str(fashion_mnist_folder) in FASHION_MNIST.system_places
+    assert tuple(load_arrays(FASHION_MNIST).train_labels[:16]) == FASHION_MNIST.first_labels
     dataset = open_one_versus_rest(FASHION_MNIST, "bag")
     assert (len(dataset.train), len(dataset.validation)) == (45360, 5040)
     assert (len(dataset.test_good), dataset.num_test_by_defect) == (12600, {"bag": 7000})

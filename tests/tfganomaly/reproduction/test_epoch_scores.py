@@ -67,7 +67,7 @@ class RecordingModel:
         return {
             "latent": latent,
             "reconstructed_latent": zeros,
-            "reconstruction": kept,
+            "reconstruction": -kept,  # of the mode for training, so that it can be told from the other
             "feature_distance": zeros[:, 0, 0, 0],
         }
 
@@ -110,3 +110,6 @@ def test_the_official_protocol_follows_the_loader_of_the_authors_which_shuffles_
     kept = EpochScores.load(tmp_path / "scores.npz")
     first_pixels = scale_pixels(pixels[..., None])[:, 0, 0, 0]
     np.testing.assert_allclose(kept.scores["latent_l2"], first_pixels**2, rtol=1e-6)
+    # What is drawn is what was scored: eight good images and eight anomalous ones, by the statistics of their batches.
+    np.testing.assert_array_equal(kept.shown[..., 0, 0, 0], [*range(8), *range(NUM_GOOD, NUM_GOOD + 8)])
+    np.testing.assert_array_equal(kept.reconstructions, -scale_pixels(kept.shown))

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the train extra is not installed")
 
-from tfganomaly.reproduction.records import LAST, Spread, mean_over_classes, spreads
+from tfganomaly.reproduction.records import LAST, Spread, mean_over_classes, spreads, training_images
 
 
 def record(label, seed, auroc, score="latent_l2"):
@@ -28,3 +28,8 @@ def test_the_mean_over_classes_takes_only_seeds_that_every_class_has():
     means = mean_over_classes(records, LAST)
     assert means["latent_l2"].mean == pytest.approx(0.6)
     assert means["latent_l2"].count == 1
+
+
+def test_the_number_of_training_images_is_a_range_where_it_depends_on_the_class():
+    assert training_images([{"num_train": 45360}, {"num_train": 45360}]) == "45360"
+    assert training_images([{"num_train": 45486}, {"num_train": 44729}]) == "44729 to 45486"
