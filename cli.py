@@ -391,13 +391,14 @@ def calibrate(
 def capture(source: str, folder: Path, **given: Any) -> None:
     """Take photographs of parts, to train and calibrate on.
 
-    SOURCE is what watch takes: camera:0, picamera:0, the URL of an RTSP or MJPEG stream, a video file; or a folder,
-    whose images are taken once. Give the --roi and --rotate of the watch to come: a model must be trained on pictures
-    that are cut and turned as those on the line.
+    SOURCE is what watch takes: camera:0, /dev/v4l/by-id/..., picamera:0, the URL of an RTSP or MJPEG stream, a video
+    file; or a folder, whose images are taken once. Give the --roi and --rotate of the watch to come: a model must be
+    trained on pictures that are cut and turned as those on the line.
 
-    Photographs go into FOLDER as PNG files, named by time; nothing there is overwritten. Frames of a black,
-    overexposed or frozen camera are left out and counted. A camera that goes away is waited for. SIGTERM or Ctrl-C
-    ends it after the frame at hand. No model is needed.
+    Photographs go into FOLDER as PNG files, named by time, and of a folder by the original too; nothing there is
+    overwritten. A whole data set is refused. Frames of a black, overexposed or frozen camera are left out and counted;
+    --no-frame-checks takes them. A camera that goes away is waited for. SIGTERM or Ctrl-C ends it after the frame at
+    hand. No model is needed.
 
     \b
     Example:
@@ -425,10 +426,11 @@ def capture(source: str, folder: Path, **given: Any) -> None:
 def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **given: Any) -> None:
     """Judge frames as they come, for as long as it takes.
 
-    SOURCE is a folder (new images are judged when they are complete), a video file, camera:0, picamera:0, or the URL of
-    an RTSP or MJPEG stream. Alarms, health and a summary are logged on standard error; --sink sends every event on.
-    A camera that goes away, a damaged file, a broker that is down are said and waited out. SIGTERM or Ctrl-C ends it
-    after the frame at hand; SIGHUP reads MODEL again, which a new file moved to its place does by itself.
+    SOURCE is a folder (new images are judged when they are complete), a video file, camera:0, /dev/v4l/by-id/...,
+    picamera:0, or the URL of an RTSP or MJPEG stream. Alarms, health and a summary are logged on standard error; --sink
+    sends every event on. A camera that goes away, a damaged file, a broker that is down are said and waited out.
+    SIGTERM or Ctrl-C ends it after the frame at hand; SIGHUP reads MODEL again, which a new file moved to its place
+    does by itself.
 
     \b
     Example:

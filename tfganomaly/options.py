@@ -7,17 +7,40 @@ fields (`cli.py` builds its click options from the metadata). Importing this mod
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.option_declaration import check_options, option
 from tfganomaly.errors import OptionError
+from tfganomaly.models.catalogue import MODELS, ModelTraits
 
 SMALLEST_IMAGE_SIZE_PX = 32
 LARGEST_SEED = 2**32 - 1
 """Of NumPy's frozen generator, which draws the split."""
-MODEL_NAMES = ("ganomaly", "window_ganomaly")
+
+# A recipe is what it changes in the defaults below.
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "inspection": {
+        "model": "window_ganomaly",
+        "image_size": 128,
+        "latent_size": 64,
+        "generator_width": 16,
+        "contextual_loss_weight": 10.0,
+        "epochs": 30,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "beta_1": 0.9,
+        "resize_rule": "letterbox",
+        "contrast_rule": "fitted",
+        "score_factor": "image_statistics",
+        "xla": False,
+    },
+    "paper": {},
+    # For small devices: seven times faster there than the paper's width; better on some classes, worse on others.
+    "paper-small": {"generator_width": 16, "discriminator_width": 16},
+}
+DEFAULT_RECIPE = "inspection"
 
 
 @dataclass(frozen=True)
@@ -60,8 +83,8 @@ class ModelOptions:
 class TrainingOptions:
     """What decides how a model is trained; `config.json` of a run holds these and the model's."""
 
-    model: str = option("ganomaly", "Which model to train.", choices=MODEL_NAMES)
-    recipe: str = option("paper", "The set of defaults to start from.", choices=("inspection", "paper", "paper-small"))
+    model: str = option("ganomaly", "Which model to train.", choices=tuple(MODELS))
+    recipe: str = option("paper", "The set of defaults to start from.", choices=tuple(RECIPES))
     epochs: int = option(15, "Passes over the training images, or rounds of what --steps-per-epoch says.", minimum=1)
     steps_per_epoch: int | None = option(
         None,
@@ -132,35 +155,6 @@ class TrainingOptions:
         check_options(self)
 
 
-# A recipe is what it changes in the defaults above.
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "inspection": {
-        "model": "window_ganomaly",
-        "image_size": 128,
-        "latent_size": 64,
-        "generator_width": 16,
-        "contextual_loss_weight": 10.0,
-        "epochs": 30,
-        "batch_size": 16,
-        "learning_rate": 1e-3,
-        "beta_1": 0.9,
-        "resize_rule": "letterbox",
-        "contrast_rule": "fitted",
-        "score_factor": "image_statistics",
-        "xla": False,
-    },
-    "paper": {},
-    # For small devices: seven times faster there than the paper's width; better on some classes, worse on others.
-    "paper-small": {"generator_width": 16, "discriminator_width": 16},
-}
-DEFAULT_RECIPE = "inspection"
-
-# What a model has no part for, if anything; to take it and do nothing with it would be a lie.
-_WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
-    "window_ganomaly": frozenset({"adversarial_loss_weight", "discriminator_width", "extra_layers"}),
-}
-
-
 def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOptions, ModelOptions]:
     """Lays the given values over a recipe's over the defaults.
 
@@ -182,20 +176,46 @@ def resolve_options(recipe: str, given: Mapping[str, Any]) -> tuple[TrainingOpti
     if values:
         raise OptionError(f"unknown option {', '.join(sorted(values))}; see `tfganomaly train --help`.")
     training, model = TrainingOptions(**groups[0]), ModelOptions(**groups[1])
-    for name in sorted(_WITHOUT_EFFECT.get(training.model, ())):
-        if given.get(name) is not None:
-            raise OptionError(
-                f"--{name.replace('_', '-')} has no effect on the model {training.model}, which has no "
-                "discriminator and layers of its own. Leave it out, or take --recipe paper."
-            )
-    if training.model == "window_ganomaly" and training.contrast_rule != "fitted":
-        raise OptionError(
-            f"--contrast-rule is {training.contrast_rule}; the recipe inspection learns from images of the same mean "
-            "and spread, and expects fitted. Leave it out, or take --recipe paper."
-        )
-    if training.model == "ganomaly" and model.image_size & (model.image_size - 1):
-        raise OptionError(
-            f"--image-size is {model.image_size}; the paper's model expects a power of two from "
-            f"{SMALLEST_IMAGE_SIZE_PX} (32, 64, 128, ...): every stage halves the image."
-        )
+    _check_against_the_model(training, model, given)
     return training, model
+
+
+def _check_against_the_model(training: TrainingOptions, model: ModelOptions, given: Mapping[str, Any]) -> None:
+    """Refuses what the model has no part for or cannot work with.
+
+    Raises:
+        OptionError: Names the option and the models, with their recipes, that take it.
+    """
+    traits = MODELS[training.model]
+    said = f"the model {training.model} (with the recipe {training.recipe})"
+    unused = sorted(name for name in traits.without_effect if given.get(name) is not None)
+    if unused:
+        takers = models_and_recipes(lambda other: unused[0] not in other.without_effect)
+        flag = "--" + unused[0].replace("_", "-")
+        raise OptionError(f"{flag} has no effect on {said}. Leave it out, or take {takers}.")
+    contrast_rule = training.contrast_rule
+    if traits.needed_contrast_rule not in (None, contrast_rule):
+        takers = models_and_recipes(lambda other: other.needed_contrast_rule in (None, contrast_rule))
+        raise OptionError(
+            f"--contrast-rule is {contrast_rule}; {said} learns from images of the same mean and spread, and expects "
+            f"{traits.needed_contrast_rule}. Give that, or take {takers}."
+        )
+    if traits.needs_power_of_two and model.image_size & (model.image_size - 1):
+        takers = models_and_recipes(lambda other: not other.needs_power_of_two)
+        raise OptionError(
+            f"--image-size is {model.image_size}; {said} expects a power of two from {SMALLEST_IMAGE_SIZE_PX} (32, 64, "
+            f"128, ...), since every stage halves the image. Give one, or take {takers}."
+        )
+
+
+def models_and_recipes(suits: Callable[[ModelTraits], bool]) -> str:
+    """The models that suit, each with the recipes that train it: "the model ganomaly (recipe paper or paper-small)"."""
+    recipes: dict[str, list[str]] = {name: [] for name, traits in MODELS.items() if suits(traits)}
+    for recipe, changes in RECIPES.items():
+        name = changes.get("model", TrainingOptions.model)
+        if name in recipes:
+            recipes[name].append(recipe)
+    return " or ".join(
+        f"the model {name}" + (f" (recipe {' or '.join(trained_by)})" if trained_by else "")
+        for name, trained_by in recipes.items()
+    )

@@ -8,11 +8,9 @@ from dataclasses import replace
 from edge_runtime.errors import MetadataError
 from edge_runtime.scoring import COMPONENTS, WEIGHTED_SUM, ScoreRule
 from tfganomaly.errors import OptionError
+from tfganomaly.models.catalogue import MODELS
 
-USUAL_SCORE_RULES: Mapping[str, ScoreRule] = {
-    "ganomaly": ScoreRule(),
-    "window_ganomaly": ScoreRule({"relative_latent_l2": 1.0}, pooling="top", map_source="latent"),
-}
+USUAL_SCORE_RULES: Mapping[str, ScoreRule] = {name: ScoreRule(**traits.usual_score) for name, traits in MODELS.items()}
 """How the score of each model is made when the user asks for nothing else; known without TensorFlow."""
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 
 import numpy as np
 
+from edge_runtime.calibration_images import find_good_images
 from edge_runtime.capturing.console import CaptureConsole
 from edge_runtime.capturing.options import CaptureOptions
 from edge_runtime.capturing.photograph_folder import PhotographFolder
@@ -16,7 +17,7 @@ from edge_runtime.capturing.result import CaptureResult
 from edge_runtime.errors import ImageError, OutputError, SourceError
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.opening import open_source
-from edge_runtime.sources.pacing import parse_pacing
+from edge_runtime.sources.pacing import Pacing, parse_pacing
 from edge_runtime.sources.source import Frame, Source
 from edge_runtime.watching.events import utc_now
 from edge_runtime.watching.frame_checks import FrameChecks
@@ -46,12 +47,12 @@ class CaptureSession:
         self._view = options.view()
         self._pacing = parse_pacing(options.every)
         self._count = options.count
-        self._source = _open_once(source) if isinstance(source, str) else source
+        self._source = _open_once(source, self._pacing) if isinstance(source, str) else source
         self._folder = PhotographFolder(folder)
         if isinstance(self._source, FolderSource):
             _check_apart(self._source, self._folder.path)
         self._console = console
-        self._checks = FrameChecks()
+        self._checks = FrameChecks(options.frozen_frames) if options.frame_checks else None
         self._done = CaptureResult(self._folder.path)
         self._stop = threading.Event()
         self._next_look_seconds = 0.0
@@ -107,9 +108,10 @@ class CaptureSession:
         except ImageError as error:
             self._leave_out_unreadable(frame, str(error))
             return
-        is_blind = self._checks.is_blind(picture)
-        if self._checks.problem != self._view_problem:
-            self._view_problem = self._checks.problem
+        checks = self._checks
+        is_blind = checks is not None and checks.is_blind(picture)
+        if checks is not None and checks.problem != self._view_problem:
+            self._view_problem = checks.problem
             self._console.say(self._view_problem or "The camera sees again.")
         if is_blind:
             done.blind += 1
@@ -117,8 +119,9 @@ class CaptureSession:
         # As an array, a picture from a file is without what its camera wrote into it, such as how to turn it upright,
         # which has been done.
         pixels = np.asarray(picture)
+        original = Path(frame.name).stem if isinstance(frame.content, bytes) else ""
         try:
-            path = self._folder.save(pixels, utc_now())
+            path = self._folder.save(pixels, utc_now(), original)
         except OutputError as error:
             raise OutputError(f"{error} Until then: {done.text()}.") from error
         done.photographs += 1
@@ -146,16 +149,27 @@ class CaptureSession:
 
     def _end_of_source(self) -> None:
         if not self._done.photographs:
+            advice = " --no-frame-checks saves blind frames." if self._done.blind else ""
             raise SourceError(
                 f"'{self._source.name}' has ended without a photograph{self._done.left_out()}. Check what is in it."
+                f"{advice}"
             )
         self.stop("the source has ended")
 
 
-def _open_once(specification: str) -> Source:
-    """Open a source; a folder so that it ends when all that is in it was taken."""
-    source = open_source(specification)
-    return FolderSource(source.folder, once=True) if isinstance(source, FolderSource) else source
+def _open_once(specification: str, pacing: Pacing) -> Source:
+    """Open a source; a folder so that it ends when all that is in it was taken.
+
+    Raises:
+        TfganomalyError: It can never work, or is a folder without images, or one whose photographs would lie mixed in
+            the new folder: a whole data set, good parts beside others, masks.
+    """
+    source = open_source(specification, pacing=pacing)
+    if not isinstance(source, FolderSource):
+        return source
+    source = FolderSource(source.folder, once=True)
+    find_good_images(source.folder)
+    return source
 
 
 def _check_apart(source: FolderSource, folder: Path) -> None:

@@ -134,9 +134,8 @@ class Application:
         if route is None:
             allowed = [known for known, path in self._routes if path == request.path]
             if allowed:
-                raise RequestRefused(
-                    405, f"{request.path} takes {' and '.join(allowed)}.", ("Allow", ", ".join(allowed))
-                )
+                methods = ", ".join("GET, HEAD" if known == "GET" else known for known in allowed)
+                raise RequestRefused(405, f"{request.path} takes {' and '.join(allowed)}.", ("Allow", methods))
             paths = ", ".join(f"{known} {path}" for known, path in self._routes)
             raise RequestRefused(404, f"There is no {request.path}. There are {paths}.")
         # The page itself tells nothing; it asks for the token and sends it along with what it fetches.

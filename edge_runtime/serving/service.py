@@ -65,7 +65,8 @@ class Service:
     def __init__(self, session: WatchSession, options: ServeOptions, load_detector: DetectorLoader) -> None:
         access = AccessRule(options.host, find_token(options.token_file))
         # Loading a model points standard error elsewhere for a moment, so it is done before there are threads.
-        judge = UploadJudge(session.model, load_detector, round(options.max_upload_megapixels * 1e6))
+        max_pixels = round(options.max_upload_megapixels * 1e6)
+        judge = UploadJudge(session.model, load_detector, session.watchdog, max_pixels)
         live = LiveView()
         session.hub.add(live)
         max_upload_bytes = round(options.max_upload_mb * 1e6)

@@ -16,6 +16,7 @@ from edge_runtime.errors import ArtefactError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.image_reading import decode_image
 from edge_runtime.serving.freed_memory import give_back_freed_memory
+from edge_runtime.watching.hang_watchdog import HangWatchdog
 from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot, judge_test_picture
 
 
@@ -43,6 +44,7 @@ class UploadJudge:
     Args:
         slot: The model of the watch, which is not running yet. From now on the slot loads both detectors.
         load_detector: Makes the detector for uploads.
+        watchdog: Whether an inference hangs.
         max_pixels: Largest picture that is judged.
 
     Raises:
@@ -50,10 +52,11 @@ class UploadJudge:
         BackendError: No interpreter is installed, or it cannot load the model.
     """
 
-    def __init__(self, slot: ModelSlot, load_detector: DetectorLoader, max_pixels: int) -> None:
+    def __init__(self, slot: ModelSlot, load_detector: DetectorLoader, watchdog: HangWatchdog, max_pixels: int) -> None:
         self._slot = slot
         self._load_watching = slot.load
         self._load_judging = load_detector
+        self._watchdog = watchdog
         self._max_pixels = max_pixels
         # By the watch's detector. What the slot refuses or replaces goes away with its counterpart.
         self._judging: WeakKeyDictionary[AnomalyDetector, AnomalyDetector] = WeakKeyDictionary()
@@ -87,7 +90,8 @@ class UploadJudge:
         watching = self._slot.current
         detector = self._judging[watching.detector]
         detector.threshold = watching.detector.threshold
-        examination = detector.examine(picture)
+        with self._watchdog.inference("uploads"):
+            examination = detector.examine(picture)
         heatmap = None
         if with_heatmap:
             anomaly_map = examination.anomaly_map()

@@ -1,4 +1,4 @@
-"""Writes every event as one line of JSON into a file that is rotated by size."""
+"""Writes events as lines of JSON into a file that is rotated by size."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edge_runtime.errors import SinkError
 from edge_runtime.json_bytes import json_bytes
 from edge_runtime.sinks.outage_queue import OutageQueue, priority_of
 from edge_runtime.sinks.sink import Evidence, SinkCounts
+from edge_runtime.sinks.wanted_judgements import is_wanted
 from edge_runtime.watching.events import ComponentHealth, Event
 
 _RETRY_SECONDS = 1.0
@@ -31,12 +32,15 @@ class JsonLinesSink:
         max_bytes: Size at which it is moved to the next number.
         num_files: How many files are kept, the current one included.
         queue_capacity: How many lines wait while the file cannot be written.
+        judgements: Which judgements are written: "all", "anomalous" or "none".
 
     Raises:
         SinkError: `path` is a folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int, num_files: int, queue_capacity: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, max_bytes: int, num_files: int, queue_capacity: int, judgements: str
+    ) -> None:
         self._path = Path(path)
         if self._path.is_dir():
             raise SinkError(
@@ -44,6 +48,7 @@ class JsonLinesSink:
             )
         self._max_bytes = max_bytes
         self._num_files = num_files
+        self._judgements = judgements
         self._queue = OutageQueue(queue_capacity)
         self._descriptor: int | None = None
         self._size_bytes = 0
@@ -59,6 +64,8 @@ class JsonLinesSink:
 
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Write one line; see `Sink.deliver`. It reaches the system's cache, from where a killed process loses none."""
+        if not is_wanted(event, self._judgements):
+            return
         self._queue.put(json_bytes(event.to_dict()) + b"\n", priority_of(event))
         self._write_waiting(monotonic())
 

@@ -23,12 +23,14 @@ from time import monotonic, sleep
 from edge_runtime.errors import SinkError, TfganomalyError
 from edge_runtime.extras import needs_extra
 from edge_runtime.json_bytes import json_bytes
+from edge_runtime.sinks.broker_health import BrokerHealth
 from edge_runtime.sinks.home_assistant import OFFLINE, ONLINE, discovery_messages
 from edge_runtime.sinks.mqtt_connection import BrokerAddress, MqttConnection
 from edge_runtime.sinks.outage_queue import OutageQueue, QueuedMessage, priority_of
 from edge_runtime.sinks.retained_topics import RetainedTopics
 from edge_runtime.sinks.sink import Controls, Evidence, SinkCounts
-from edge_runtime.watching.events import ComponentHealth, Event, Judgement
+from edge_runtime.sinks.wanted_judgements import is_wanted
+from edge_runtime.watching.events import ComponentHealth, Event
 
 LOGGER = logging.getLogger("tfganomaly.watch")
 _MAX_ON_THEIR_WAY = 50
@@ -46,6 +48,8 @@ class MqttTimes:
         longest_retry_seconds: Between two attempts at most.
         goodbye_seconds: For the acknowledgement of the last message at the end.
         refused_retry_seconds: Between two attempts with credentials or a certificate that were refused.
+        steady_seconds: How long a connection has to last before former failures no longer count. Longer than
+            `longest_retry_seconds`: so long does a connection last that another watch with the same name ends.
     """
 
     welcome_seconds: float = 10.0
@@ -54,6 +58,7 @@ class MqttTimes:
     longest_retry_seconds: float = 30.0
     goodbye_seconds: float = 1.0
     refused_retry_seconds: float = 60.0
+    steady_seconds: float = 45.0
 
 
 class MqttSink:
@@ -107,11 +112,15 @@ class MqttSink:
         self._changed = threading.Condition()
         self._has_news = False
         self._say_online = False
-        self._is_echoed, self._is_unheard = False, False
         self._closing = False
         self._close_timeout_seconds = self._close_deadline = 0.0
-        self._problem, self._refused = "not connected yet", False
         self._rejected_command = ""
+        self._broker = BrokerHealth(
+            self.name,
+            topic_prefix,
+            steady_seconds=self._times.steady_seconds,
+            echo_seconds=self._times.acknowledge_seconds,
+        )
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -120,10 +129,7 @@ class MqttSink:
 
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Queue one event; see `Sink.deliver`."""
-        is_wanted = self._judgements == "all" or (
-            not isinstance(event, Judgement) or (self._judgements == "anomalous" and event.shows_defect)
-        )
-        if is_wanted:
+        if is_wanted(event, self._judgements):
             topic = f"{self._prefix}/event/{event.kind}"
             self._queue.put(json_bytes(event.to_dict()), priority_of(event), topic)
         with self._changed:
@@ -132,21 +138,8 @@ class MqttSink:
             self._changed.notify_all()
 
     def health(self) -> ComponentHealth:
-        """Degraded while the broker is away, failed when it refuses."""
-        lost = self._queue.dropped_text()
-        if not self._problem:
-            # A broker acknowledges what its access rules refuse, too: MQTT 3.1.1 knows no other answer.
-            unheard = (
-                "the broker takes messages but does not give back the watch's own: its access rules must let this user "
-                f"write and read {self._prefix}/#, or nobody may hear of an alarm"
-                if self._is_unheard
-                else ""
-            )
-            message = "; ".join(filter(None, [unheard, lost, self._rejected_command]))
-            return ComponentHealth(self.name, "degraded" if unheard else "ok", message)
-        # Without the number of lost events, which would be news every second of a long outage.
-        message = f"{self._problem}; " + ("the oldest judgements are being dropped" if lost else "events wait")
-        return ComponentHealth(self.name, "failed" if self._refused else "degraded", message)
+        """How the broker does; see `BrokerHealth.tell`."""
+        return self._broker.tell(self._queue.dropped_text(), self._rejected_command)
 
     def counts(self) -> SinkCounts:
         """How many events were acknowledged, wait and were dropped."""
@@ -164,36 +157,33 @@ class MqttSink:
 
     def _run(self) -> None:
         """Connect, send, wait, again; the sink's thread."""
-        failures = 0
+        broker = self._broker
         while not self._closing or (not self._queue.is_empty and self._seconds_left() > 0):
             will = (f"{self._prefix}/availability", OFFLINE.encode())
             connection = MqttConnection(self._address, will, self._wake, self._message_arrived)
             welcome_seconds = min(self._times.welcome_seconds, max(0.1, self._seconds_left()))
-            failures += 1
+            broker.connection_begins()
             try:
                 if connection.open(welcome_seconds):
-                    failures = 0
-                    self._problem, self._refused = "", False
+                    broker.connection_is_welcomed(monotonic())
                     self._send_until_it_ends(connection)
                 else:
                     connection.abandon()
             except Exception as error:  # a sink that ends here would be silent for months
                 LOGGER.exception("%s failed", self.name)
-                failures += 1
                 connection.abandon(f"{type(error).__name__}: {error}")
             self._queue.return_unacknowledged()
             self._on_their_way.clear()
             if self._closing and (self._queue.is_empty or connection.refused):
                 return
-            self._problem, self._refused = connection.end_reason, connection.refused
-            self._wait_before_retry(failures)
+            broker.connection_ended(connection.end_reason, refused=connection.refused)
+            self._wait_before_retry()
 
     def _send_until_it_ends(self, connection: MqttConnection) -> None:
         commands = [f"{self._prefix}/threshold/set", f"{self._prefix}/alarm/clear"] if self._controls else []
         for topic, payload in self._constant_topics.items():
             self._publish(connection, topic, payload)
         # Its own availability too: the will of a former connection may arrive after this one began.
-        self._is_echoed, echo_due_seconds = False, monotonic() + self._times.acknowledge_seconds
         connection.subscribe([*commands, f"{self._prefix}/availability"])
         with self._changed:
             self._retained.publish_everything_again()
@@ -202,7 +192,7 @@ class MqttSink:
             if self._on_their_way and monotonic() - self._silent_since > self._times.acknowledge_seconds:
                 connection.abandon("the broker has stopped answering")
                 return
-            self._is_unheard = not self._is_echoed and monotonic() > echo_due_seconds
+            self._broker.connection_lasts(monotonic(), connection.refused_topics)
             self._send_what_is_due(connection)
             is_done = not self._on_their_way and self._queue.is_empty
             if self._closing and (is_done or self._seconds_left() <= 0):
@@ -257,10 +247,10 @@ class MqttSink:
                 lambda: self._has_news or self._closing, timeout=2.0 if until_due is None else min(until_due, 2.0)
             )
 
-    def _wait_before_retry(self, failures: int) -> None:
-        times = self._times
-        longest = min(times.first_retry_seconds * 2 ** min(failures, 20), times.longest_retry_seconds)
-        wait_seconds = times.refused_retry_seconds if self._refused else uniform(longest / 2, longest)
+    def _wait_before_retry(self) -> None:
+        times, broker = self._times, self._broker
+        longest = min(times.first_retry_seconds * 2 ** min(broker.failures, 20), times.longest_retry_seconds)
+        wait_seconds = times.refused_retry_seconds if broker.is_refused else uniform(longest / 2, longest)
         with self._changed:
             self._changed.wait_for(lambda: self._closing, timeout=wait_seconds)
             if self._closing:  # a last attempt or two may still find the broker back
@@ -278,7 +268,7 @@ class MqttSink:
         """Take a command or the echo of the own availability, in the connection's thread."""
         if topic == f"{self._prefix}/availability":
             if payload == ONLINE.encode():
-                self._is_echoed = True
+                self._broker.own_message_came_back()
             else:
                 self._say_online = True
                 self._wake()

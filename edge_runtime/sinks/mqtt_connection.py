@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
 KEEP_ALIVE_SECONDS = 15
+CONNECTION_LOST = "the connection was lost"
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _GOODBYE_TIMEOUT_SECONDS = 1.0
 
@@ -61,6 +62,12 @@ class MqttConnection:
         wake: Called, in any thread, when something has happened.
         on_message: Called, in the connection's thread, with topic, payload and whether the broker had kept it, of
             each message that arrives.
+
+    Attributes:
+        is_ready: Whether the broker has welcomed it and it has not ended.
+        end_reason: Why it has ended or was not to be had.
+        refused: Whether the broker, or its certificate, was what refused.
+        refused_topics: What was asked for with `subscribe` and the broker does not send.
     """
 
     def __init__(
@@ -80,6 +87,8 @@ class MqttConnection:
         self.is_ready = False
         self.end_reason = ""
         self.refused = False
+        self.refused_topics: tuple[str, ...] = ()
+        self._wanted_topics: list[str] = []
         client = Client(CallbackAPIVersion.VERSION2, address.client_id, reconnect_on_failure=False)
         client.max_inflight_messages_set(0)  # the owner bounds what is on its way
         client.connect_timeout = _CONNECT_TIMEOUT_SECONDS
@@ -92,6 +101,7 @@ class MqttConnection:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
+        client.on_subscribe = self._subscribed
         client.on_message = self._received
         self._client: Client = client
 
@@ -110,7 +120,8 @@ class MqttConnection:
         return self.is_ready
 
     def subscribe(self, topics: list[str]) -> None:
-        """Ask for the messages of topics."""
+        """Ask for the messages of topics, once; `refused_topics` says later which of them the broker does not send."""
+        self._wanted_topics = topics
         self._client.subscribe([(topic, 1) for topic in topics])
 
     def unsubscribe(self, topic: str) -> None:
@@ -156,13 +167,19 @@ class MqttConnection:
 
     def _disconnected(self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.is_ready = False
-        self.end_reason = self.end_reason or "the connection was lost"
+        self.end_reason = self.end_reason or CONNECTION_LOST
         self._state_changed.set()
         self._wake()
 
     def _published(self, client: Client, userdata: Any, number: int, reason: Any, properties: Any) -> None:
         # Called with the library's lock held: whoever waited here for a lock of the owner could block both.
         self._acknowledged.append(number)
+        self._wake()
+
+    def _subscribed(self, client: Client, userdata: Any, number: int, reasons: list[Any], properties: Any) -> None:
+        self.refused_topics = tuple(
+            topic for topic, reason in zip(self._wanted_topics, reasons, strict=False) if reason.is_failure
+        )
         self._wake()
 
     def _received(self, client: Client, userdata: Any, message: MQTTMessage) -> None:

@@ -31,6 +31,11 @@ class SinkOptions:
     jsonl_files: int = option(
         5, "How many JSON lines files are kept, the current one included.", minimum=1, maximum=1000
     )
+    jsonl_judgements: str = option(
+        "all",
+        "Which judgements are written into a JSON lines file, beside all other events.",
+        choices=JUDGEMENT_CHOICES,
+    )
     evidence_max_mb: float = option(
         500.0, "Size of an evidence folder above which its oldest pictures are removed.", minimum=0.1, maximum=1e7
     )

@@ -40,6 +40,7 @@ def open_sink(specification: str, options: SinkOptions, controls: Controls | Non
             max_bytes=round(options.jsonl_max_mb * _BYTES_PER_MB),
             num_files=options.jsonl_files,
             queue_capacity=options.sink_queue,
+            judgements=options.jsonl_judgements,
         )
     if scheme == "evidence" and rest:
         from edge_runtime.sinks.evidence import EvidenceSink

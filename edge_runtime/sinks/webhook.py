@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from edge_runtime.sinks.outage_queue import OutageQueue, QueuedMessage, priority_of
 from edge_runtime.sinks.sink import Evidence, SinkCounts
+from edge_runtime.sinks.wanted_judgements import is_wanted
 from edge_runtime.version import __version__
-from edge_runtime.watching.events import ComponentHealth, Event, Judgement
+from edge_runtime.watching.events import ComponentHealth, Event
 
 LOGGER = logging.getLogger("tfganomaly.watch")
 _WORTH_A_RETRY = (408, 425, 429)  # of the 4xx: timeout, too early, too many requests
@@ -90,9 +91,7 @@ class WebhookSink:
 
     def deliver(self, event: Event, evidence: Evidence | None) -> None:
         """Queue one event; see `Sink.deliver`."""
-        if isinstance(event, Judgement) and (
-            self._judgements == "none" or (self._judgements == "anomalous" and not event.shows_defect)
-        ):
+        if not is_wanted(event, self._judgements):
             return
         self._queue.put(json.dumps(event.to_dict()).encode("ascii"), priority_of(event))
         with self._changed:

@@ -34,7 +34,18 @@ class Camera(Protocol):
         """Release the hardware."""
 
 
+class Video(Camera, Protocol):
+    """An open video file."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames in a second, as the file says; 0 if it says nothing."""
+
+
 CameraOpener = Callable[[], Camera]
 """Opens a camera. Raises `CameraLost` when it is not there now, `SourceError` or `MissingExtraError` when it never
 will be.
 """
+
+VideoOpener = Callable[[], Video]
+"""Opens a video file. Raises `SourceError` or `MissingExtraError` when it cannot be read."""

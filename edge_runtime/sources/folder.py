@@ -3,6 +3,9 @@
 A file is complete when its writer has closed it or moved it there (the system says so, through `watchdog`), or when two
 looks at the folder, `settle_seconds` or more apart, found the same size and time of change. The looks never stop, so
 nothing is missed where the system says nothing: network shares, a folder that vanished and returned, an overflow.
+
+Some writers close a file several times before it is whole. So one that has just changed is given only when it can be
+decoded, and one that is empty only when it stays so; what is damaged or empty for good is given by a later look.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, time
 
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.folder_listing import images_below, is_hidden, is_listed_image, listing_order
@@ -27,7 +30,7 @@ from edge_runtime.sources.state_file import StateFile
 from edge_runtime.watching.events import ComponentHealth
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-_GIVE_UP_SECONDS = 30.0
+_GIVE_UP_SECONDS = 30.0  # what is empty or cannot be opened for so long will be no picture
 _LOOK_SHARE_OF_TIME = 0.1  # a folder that takes long to list is listed less often
 _IMAGES_A_PART = 2000  # of a look; the loop has chores about once a second, also on a slow device
 
@@ -71,7 +74,7 @@ class FolderSource:
         folder: The folder. It may vanish and return; what was judged is remembered.
         once: End when every complete file has been given, instead of waiting for more.
         include_existing: Whether files that are there at the start are given.
-        settle_seconds: How long a file must be unchanged when nobody says that it was closed.
+        settle_seconds: How long a file must be unchanged when nobody says that it was closed, or it cannot be decoded.
         seen: The record of what was given.
         state: Keeps that record over a restart. A file is put there once its frame has been dealt with, that is when
             the next one is asked for, or at the end.
@@ -173,7 +176,9 @@ class FolderSource:
             return ComponentHealth(SOURCE_COMPONENT, "failed", self._problem)
         if self._files_unread:
             return ComponentHealth(
-                SOURCE_COMPONENT, "degraded", f"Some files in '{self.folder}' cannot be opened; they are tried again."
+                SOURCE_COMPONENT,
+                "degraded",
+                f"Some files in '{self.folder}' are empty or cannot be opened; they are tried again.",
             )
         if self._state is not None and self._state.problem:
             message = f"{self._state.problem} After a restart, images would be judged again."
@@ -206,7 +211,7 @@ class FolderSource:
         return None
 
     def _read(self, path: str) -> Frame | None:
-        """Read one file whole; None if it was given already, has gone, changed meanwhile or cannot be opened now."""
+        """Read one file whole; None if it was given already, has gone, is not complete or cannot be opened now."""
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files costs
                 before = os.fstat(file.fileno())
@@ -216,6 +221,8 @@ class FolderSource:
                 if before.st_size > MAX_FILE_BYTES:
                     self._remember(mark)
                     return _unreadable(path, f"has {before.st_size / 1e6:.0f} MB; {MAX_FILE_BYTES / 1e6:.0f} are read")
+                if not before.st_size and _has_changed_within(before, _GIVE_UP_SECONDS):
+                    return None
                 content = file.read()
                 after = os.fstat(file.fileno())
         except FileNotFoundError:
@@ -224,13 +231,20 @@ class FolderSource:
             return self._given_up(path, error)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             return None  # still being written; the next look begins anew
-        self._remember(mark)
         content_mark = content_fingerprint(path[self._root_length :], content)
         if content_mark in self._seen:
+            self._remember(mark)
             return None  # only its date is new, as `cp -p` sets it after closing, or it came back with its folder
+        frame = Frame(path, content)
+        if _has_changed_within(after, self._settle_seconds):
+            try:
+                frame = replace(frame, picture=frame.decode())
+            except Exception:  # perhaps it is closed again when it is whole; else a later look gives it as it is
+                return None
+        self._remember(mark)
         self._remember(content_mark)
         self._problem = ""
-        return Frame(path, content)
+        return frame
 
     def _given_up(self, path: str, error: OSError) -> Frame | None:
         """Report a file that cannot be opened although its folder is there, once that has lasted; None before."""
@@ -323,6 +337,11 @@ class FolderSource:
             state.append(marks)
         elif state.may_retry:
             state.rewrite(self._seen.all())
+
+
+def _has_changed_within(status: os.stat_result, seconds: float) -> bool:
+    """Return whether a file was written so lately, or has a date as little ahead of this clock."""
+    return abs(time() - status.st_mtime) < seconds
 
 
 def _unreadable(path: str, reason: str) -> Frame:

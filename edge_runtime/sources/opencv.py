@@ -18,30 +18,34 @@ READ_TIMEOUT_MS = 5_000
 
 
 class OpenCvCamera:
-    """A camera by its index, a video file or the URL of a stream (RTSP, MJPEG over HTTP).
+    """A camera by its index or device file, a video file or the URL of a stream (RTSP, MJPEG over HTTP).
 
     Args:
-        target: Index, path or URL.
+        target: Index, device file as a `Path`, path of a video file or URL.
         name: How errors call it, with passwords left out.
         is_file: Whether it ends.
 
     Raises:
         CameraLost: It is not there now.
-        SourceError: The file does not exist or is no video.
+        SourceError: The file does not exist or is no video; or the path of a camera leads to something else.
         MissingExtraError: OpenCV is not installed.
     """
 
-    def __init__(self, target: int | str, name: str, *, is_file: bool = False) -> None:
+    def __init__(self, target: int | str | Path, name: str, *, is_file: bool = False) -> None:
         cv2 = _load_cv2()
         self._bgr_to_rgb = cv2.COLOR_BGR2RGB
         self._convert = cv2.cvtColor
+        self._rate_property = cv2.CAP_PROP_FPS
         self._name = name
         self._is_file = is_file
         self._frames = 0
         if is_file and not Path(str(target)).is_file():
             raise SourceError(f"Video file '{name}' does not exist. Check the path.")
-        if isinstance(target, int):
-            self._capture = cv2.VideoCapture(target)
+        if isinstance(target, Path) and target.exists() and not target.is_char_device():
+            raise SourceError(f"'{name}' is no camera. `ls /dev/video* /dev/v4l/by-id/*` shows those that are there.")
+        if isinstance(target, (int, Path)):
+            which = (target,) if isinstance(target, int) else (str(target), cv2.CAP_V4L2)
+            self._capture = cv2.VideoCapture(*which)
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not one from half a second ago
         else:
             timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
@@ -65,6 +69,11 @@ class OpenCvCamera:
         if self._is_file:
             raise SourceError(f"'{self._name}' is a video without a frame. Convert it, for example to MP4 or AVI.")
         raise CameraLost(f"'{self._name}' gives no frames. It is opened again.")
+
+    @property
+    def frame_rate(self) -> float:
+        """See `Video`."""
+        return float(self._capture.get(self._rate_property))
 
     def close(self) -> None:
         """Release the device, file or connection."""

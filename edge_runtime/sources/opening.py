@@ -9,15 +9,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.camera import Camera
+from edge_runtime.sources.camera import Camera, Video
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.live import LiveSource
+from edge_runtime.sources.pacing import Pacing
 from edge_runtime.sources.source import Source
 from edge_runtime.sources.state_file import StateFile
 from edge_runtime.sources.video_file import VideoFileSource
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+_KINDS = "a folder, a video, camera:0, /dev/video0, picamera:0 or a stream's URL"
+_DEVICES, _SHARED_MEMORY = Path("/dev"), Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class SourceOptions:
     Attributes:
         once: Of a folder: end when all complete files were judged.
         include_existing: Of a folder: judge what is there at the start too.
-        settle_seconds: Of a folder: how long a file must be unchanged when nobody says that it was closed.
+        settle_seconds: Of a folder: how long a file must be unchanged when nobody says that it was closed, or it cannot
+            be decoded.
         state: Of a folder: the file that keeps what was judged over a restart.
     """
 
@@ -37,50 +41,52 @@ class SourceOptions:
     state: str | None = None
 
 
-def open_source(specification: str, options: SourceOptions | None = None) -> Source:
+def open_source(specification: str, options: SourceOptions | None = None, pacing: Pacing | None = None) -> Source:
     """Return the source that a user means; nothing is opened before `start`.
 
     Args:
-        specification: A folder; a video file; "camera:0" or "0"; "picamera:0"; a URL of `STREAM_SCHEMES`.
+        specification: A folder; a video file; "camera:0" or "0"; a camera's device file, such as "/dev/video0" or one
+            in /dev/v4l/by-id; "picamera:0"; a URL of `STREAM_SCHEMES`.
         options: How to read it.
+        pacing: Which of its frames the caller takes. That of a video file is turned from seconds into frames when the
+            file is opened.
 
     Raises:
         SourceError: It is empty, none of these, or not of a kind that the options fit.
     """
     if not specification.strip():  # as a path it would be the working directory
-        raise SourceError(
-            "SOURCE is empty. Give a folder ('.' is the current one), a video, camera:0, picamera:0 or a stream's URL."
-        )
+        raise SourceError(f"SOURCE is empty. Give {_KINDS}; '.' is the current folder.")
     options = options or SourceOptions()
     path = Path(specification)
     scheme = specification.partition("://")[0].lower() if "://" in specification else ""
     number = re.fullmatch(r"(?:(camera|picamera):)?(\d{1,3})", specification)
-    if options.once and (scheme or number):
+    is_device = path.is_relative_to(_DEVICES) and not path.is_relative_to(_SHARED_MEMORY)  # where folders may be
+    if options.once and (scheme or number or is_device):
         raise SourceError(f"'{without_password(specification)}' never ends; --once is for a folder. Leave it out.")
     is_video = path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
-    if options.state is not None and (scheme or is_video or (number and not path.exists())):
+    if options.state is not None and (scheme or is_device or is_video or (number and not path.exists())):
         raise SourceError(f"--state is for a folder, and '{without_password(specification)}' is none. Leave it out.")
     if scheme:
         name = without_password(specification)
         if scheme not in STREAM_SCHEMES:
             raise SourceError(f"'{name}' begins with {scheme}://; expected one of {', '.join(STREAM_SCHEMES)}.")
         return LiveSource(name, partial(_open_stream, specification, name))
+    if is_device:
+        return LiveSource(specification, partial(_open_stream, path, specification))
     if number and not path.exists():
         index = int(number[2])
         if number[1] == "picamera":
             return LiveSource(f"picamera:{index}", partial(_open_picamera, index))
         return LiveSource(f"camera:{index}", partial(_open_stream, index, f"camera:{index}"))
     if is_video:
-        return VideoFileSource(specification, partial(_open_video, specification))
+        return VideoFileSource(specification, partial(_open_video, specification), pacing)
     if path.is_file():
         raise SourceError(
-            f"'{specification}' is a file and no video ({', '.join(VIDEO_SUFFIXES)}). Give a folder, a video, "
-            "camera:0, picamera:0 or a stream's URL; for single images there is `tfganomaly inspect`."
+            f"'{specification}' is a file and no video ({', '.join(VIDEO_SUFFIXES)}). Give {_KINDS}; for single images "
+            "there is `tfganomaly inspect`."
         )
     if not path.exists() and not path.parent.is_dir():
-        raise SourceError(
-            f"'{specification}' does not exist. Give a folder, a video, camera:0, picamera:0 or a stream's URL."
-        )
+        raise SourceError(f"'{specification}' does not exist. Give {_KINDS}.")
     return FolderSource(
         path,
         once=options.once,
@@ -104,13 +110,13 @@ def without_password(url: str) -> str:
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
 
-def _open_stream(target: int | str, name: str) -> Camera:
+def _open_stream(target: int | str | Path, name: str) -> Camera:
     from edge_runtime.sources.opencv import OpenCvCamera
 
     return OpenCvCamera(target, name)
 
 
-def _open_video(path: str) -> Camera:
+def _open_video(path: str) -> Video:
     from edge_runtime.sources.opencv import OpenCvCamera
 
     return OpenCvCamera(path, path, is_file=True)

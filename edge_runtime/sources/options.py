@@ -17,7 +17,8 @@ class FrameOptions:
 
     every: str | None = option(
         None,
-        "Take at most one frame in so much time (2s, 500ms, 1min), or one of so many frames (10).  [default: all]",
+        "Take at most one frame in so much time (2s, 500ms, 1min; of a video file in its own time), or one of so many "
+        "frames (10).  [default: all]",
         value_type=str,
     )
     roi: str | None = option(
@@ -26,6 +27,11 @@ class FrameOptions:
     rotate: str = option(
         "0", "Turn the frame so many degrees clockwise, after --roi.", choices=("0", "90", "180", "270")
     )
+    frame_checks: bool = option(
+        True,
+        "Look for a frozen, black or overexposed camera. Such frames raise no alarm, and are not saved as photographs.",
+    )
+    frozen_frames: int = option(30, "So many equal frames in a row are a frozen camera.", minimum=2, maximum=1_000_000)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import ceil
 
 from edge_runtime.errors import OptionError
 
@@ -26,6 +27,15 @@ class Pacing:
     def takes_all(self) -> bool:
         """Whether every frame is judged as soon as it comes, so that nothing else need be asked."""
         return self.every_seconds == 0 and self.every_frames == 1
+
+    def count_frames(self, frame_rate: float) -> None:
+        """Turn seconds into frames, for a recording: its frames come as fast as they are asked for.
+
+        Args:
+            frame_rate: Frames in a second of the recording.
+        """
+        frames = ceil(self.every_seconds * frame_rate - 0.01)  # 60 for 2 s at a rate that is stored as 30.0003
+        self.every_seconds, self.every_frames = 0.0, max(1, frames)
 
     def wait_seconds(self, now_seconds: float) -> float:
         """Return how long no frame is wanted yet, 0 if one is."""

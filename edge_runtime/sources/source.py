@@ -31,11 +31,13 @@ class Frame:
         name: Which frame: a file's path, or such as "frame 4711".
         content: The bytes of an image file, not decoded yet; or an array (H, W) or (H, W, 3) RGB, uint8.
         problem: Why the source knows already that this is no picture; empty for all others.
+        picture: What `decode` returns, where the source has decoded it already.
     """
 
     name: str
     content: bytes | np.ndarray
     problem: str = ""
+    picture: Picture | None = None
 
     def decode(self) -> Picture:
         """Return the picture: of a file mode "L" or "RGB", of a camera the array as it is.
@@ -45,6 +47,8 @@ class Frame:
         """
         if self.problem:
             raise ImageError(self.problem)
+        if self.picture is not None:
+            return self.picture
         if isinstance(self.content, bytes):
             return decode_image(self.content, f"Image '{self.name}'")
         return self.content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from edge_runtime.atomic_files import atomic_path, output_error
 from edge_runtime.errors import OutputError, SourceError
 
+LOGGER = logging.getLogger("tfganomaly.watch")
 _HEADER = b"tfganomaly judged files 1\n".ljust(32, b" ")
 _MARK = np.dtype("<u8")
 _RETRY_SECONDS = 5.0
@@ -23,8 +25,9 @@ class StateFile:
     """A header, then 8 bytes for each fingerprint, in the order of their coming.
 
     What a killed process has appended is there after it; what was cut off by a power cut is left out when the file is
-    read, so an image is rather judged twice than never. While the file cannot be written, `problem` says so, and it is
-    written anew, whole, when it can be again. A lock keeps a second watch away from it.
+    read, so an image is rather judged twice than never. A file that begins with zero bytes, as a power cut may leave
+    it, is begun anew: a service that refused it would never start again. While the file cannot be written, `problem`
+    says so, and it is written anew, whole, when it can be again. A lock keeps a second watch away from it.
 
     Args:
         path: The file. It is made if it does not exist; its folder must.
@@ -77,7 +80,15 @@ class StateFile:
         return marks
 
     def _read(self, content: bytes) -> np.ndarray:
-        if not content.startswith(_HEADER) and not _HEADER.startswith(content):
+        header = content[: len(_HEADER)]
+        if header and not any(header):
+            LOGGER.warning(
+                "state file '%s' begins with zero bytes, as a power cut leaves it: it is begun anew, and images may be "
+                "judged again",
+                self.path,
+            )
+            content = b""
+        elif not _HEADER.startswith(header):
             raise SourceError(
                 f"'{self.path}' is no state file of a watch. Name another file, or one that does not exist yet."
             )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from edge_runtime.sources.camera import Camera, CameraLost, CameraOpener, EndOfVideo
+from edge_runtime.errors import SourceError
+from edge_runtime.sources.camera import CameraLost, EndOfVideo, Video, VideoOpener
+from edge_runtime.sources.pacing import Pacing
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth
+
+_RATES_BELOW = 1000.0  # FFmpeg tells the ticks of the clock in a second, 1000 or 90000, of a file that has no rate
 
 
 class VideoFileSource:
@@ -13,14 +17,17 @@ class VideoFileSource:
     Args:
         name: The file's path.
         open_video: Opens it.
+        pacing: Which of its frames the caller takes. Seconds between them are meant in the video's time, which has
+            nothing to do with the clock, so `start` turns them into frames.
     """
 
-    def __init__(self, name: str, open_video: CameraOpener) -> None:
+    def __init__(self, name: str, open_video: VideoOpener, pacing: Pacing | None = None) -> None:
         self.name = name
         self.dropped = 0
         self.exhausted = False
         self._open_video = open_video
-        self._video: Camera | None = None
+        self._pacing = Pacing() if pacing is None else pacing
+        self._video: Video | None = None
         self._frames = 0
         self._problem = ""
 
@@ -28,10 +35,12 @@ class VideoFileSource:
         """Open the file.
 
         Raises:
-            SourceError: It does not exist or is no video.
+            SourceError: It does not exist or is no video, or has no frame rate to turn seconds into frames by.
             MissingExtraError: OpenCV is not installed.
         """
         self._video = self._open_video()
+        if self._pacing.every_seconds:
+            self._pacing.count_frames(self._frame_rate(self._video))
 
     def next_frame(self, timeout_seconds: float) -> Frame | None:
         """Return the next frame, or None at the end of the video."""
@@ -58,3 +67,12 @@ class VideoFileSource:
         if self._video is not None:
             self._video.close()
             self._video = None
+
+    def _frame_rate(self, video: Video) -> float:
+        rate = video.frame_rate
+        if not 0 < rate < _RATES_BELOW:
+            raise SourceError(
+                f"'{self.name}' does not say how many frames it has in a second, so none can be chosen by time. Let "
+                "--every be a number of frames, such as 50."
+            )
+        return rate

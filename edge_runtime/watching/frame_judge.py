@@ -171,6 +171,7 @@ class FrameJudge:
         loaded = self._model.renew()
         if loaded is None:
             return False
+        self._watchdog.interpreters_are_new()
         if loaded.sha256 == self.model_sha256:
             loaded.detector.threshold = self.detector.threshold
             self.detector = loaded.detector
@@ -206,15 +207,12 @@ class FrameJudge:
 
     def _examined(self, picture: Picture) -> Examination | None:
         """Run the model; None when the interpreter failed, which health then says."""
-        examination = None
-        self._watchdog.inference_begins()
         try:
-            examination = self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
+            with self._watchdog.inference("frames"):
+                return self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
         except BackendError as error:
             self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", str(error)))
-        finally:
-            self._watchdog.inference_ends(succeeded=examination is not None)
-        return examination
+            return None
 
     def _examined_once_it_works(
         self, picture: Picture, frame: Frame, while_waiting: Callable[[], None]

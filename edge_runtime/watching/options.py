@@ -22,7 +22,8 @@ class WatchOptions(FrameOptions):
     )
     settle_seconds: float = option(
         1.0,
-        "A file that nobody reported as closed is complete when it has not changed for so long.",
+        "A file that nobody reported as closed, or that cannot be read, is complete when it has not changed for so "
+        "long.",
         minimum=0.05,
         maximum=3600,
     )
@@ -44,10 +45,6 @@ class WatchOptions(FrameOptions):
         minimum=0,
         maximum=100_000,
     )
-    frame_checks: bool = option(
-        True, "Look for a frozen, black or overexposed camera. Such frames raise no alarm.", value_type=bool
-    )
-    frozen_frames: int = option(30, "So many equal frames in a row are a frozen camera.", minimum=2, maximum=1_000_000)
     inference_limit_seconds: float = option(
         10.0, "An inference that takes longer is reported as stuck.", minimum=0.05, maximum=3600
     )

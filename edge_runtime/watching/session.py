@@ -51,6 +51,7 @@ class WatchSession:
         board: The health of all parts.
         hub: Where events go; sinks may be added before `run`.
         model: The model slot.
+        watchdog: What notices inferences that hang; it watches while the session runs.
     """
 
     def __init__(
@@ -74,14 +75,14 @@ class WatchSession:
         pacing = parse_pacing(options.every)
         if isinstance(source, str):
             source_options = SourceOptions(options.once, options.existing, options.settle_seconds, options.state)
-            source = open_source(source, source_options)
+            source = open_source(source, source_options, pacing)
         elif options.state is not None:
             raise OptionError("--state is for a folder, and no folder is watched. Leave it out.")
         self.source = source
         self.hub = EventHub()
         self.board = HealthBoard(self.hub)
         self.model = ModelSlot(model, load_detector)
-        self._watchdog = HangWatchdog(self.board, options.inference_limit_seconds)
+        self.watchdog = HangWatchdog(self.board, options.inference_limit_seconds)
         self._service = ServiceManager()
         stop = threading.Event()
         decider = AlarmDecider(rule)
@@ -93,7 +94,7 @@ class WatchSession:
             view=view,
             decider=decider,
             checks=FrameChecks(options.frozen_frames) if options.frame_checks else None,
-            watchdog=self._watchdog,
+            watchdog=self.watchdog,
             drift_window_frames=options.drift_window,
             threshold=options.threshold,
             stop=stop,
@@ -106,7 +107,7 @@ class WatchSession:
             board=self.board,
             pacing=pacing,
             decider=decider,
-            watchdog=self._watchdog,
+            watchdog=self.watchdog,
             summary_seconds=options.summary_seconds,
             service=self._service,
             outlives_source=outlives_source,
@@ -128,7 +129,7 @@ class WatchSession:
             SourceError, MissingExtraError: The source can never work.
         """
         self.hub.start()
-        self._watchdog.start()
+        self.watchdog.start()
         try:
             self.source.start()
             self._service.ready()
@@ -137,7 +138,7 @@ class WatchSession:
         finally:
             self._service.stopping()
             self.source.close()
-            self._watchdog.close()
+            self.watchdog.close()
             self.hub.close(CLOSE_TIMEOUT_SECONDS)
 
 

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from tfganomaly.errors import OptionError
-from tfganomaly.options import MODEL_NAMES, ModelOptions, TrainingOptions, resolve_options
+from tfganomaly.models.catalogue import MODELS
+from tfganomaly.options import RECIPES, ModelOptions, TrainingOptions, resolve_options
 
 
 def test_defaults_are_those_of_the_paper():
@@ -26,9 +27,17 @@ def test_the_small_recipe_is_the_paper_s_but_for_its_widths():
 
 
 @pytest.mark.parametrize("size", [48, 16, 0, 33])
-def test_an_image_size_that_is_no_power_of_two_from_32_is_refused(size):
+def test_an_image_size_that_is_no_multiple_of_32_is_refused(size):
     with pytest.raises(OptionError, match="--image-size"):
         ModelOptions(image_size=size)
+
+
+def test_the_papers_model_takes_powers_of_two_only_and_says_which_model_takes_more():
+    with pytest.raises(OptionError, match=r"--image-size is 96; the model ganomaly .*power of two") as error:
+        resolve_options("paper", {"image_size": 96})
+    assert "the model window_ganomaly (recipe inspection)" in str(error.value)
+    assert resolve_options("paper", {"image_size": 128})[1].image_size == 128
+    assert resolve_options("inspection", {"image_size": 96})[1].image_size == 96
 
 
 @pytest.mark.parametrize(
@@ -69,11 +78,14 @@ def test_every_option_says_what_it_does_and_names_are_unique():
     assert len({field.name for field in fields}) == len(fields)
 
 
-def test_each_model_name_has_a_class():
-    pytest.importorskip("keras", reason="the train extra is not installed")
-    from tfganomaly.models.registry import MODEL_CLASSES
-
-    assert set(MODEL_NAMES) == set(MODEL_CLASSES)
+def test_what_the_catalogue_says_of_options_names_real_ones():
+    model_options = {field.name for field in dataclasses.fields(ModelOptions)}
+    offered = {field.name: field.metadata["choices"] for field in dataclasses.fields(TrainingOptions)}
+    assert offered["model"] == tuple(MODELS)
+    assert offered["recipe"] == tuple(RECIPES)
+    for traits in MODELS.values():
+        assert traits.without_effect <= model_options
+        assert traits.needed_contrast_rule in (None, *offered["contrast_rule"])
 
 
 def test_the_rules_on_offer_are_those_that_preprocessing_knows():
@@ -85,9 +97,16 @@ def test_the_rules_on_offer_are_those_that_preprocessing_knows():
     assert offered["contrast_rule"] == CONTRAST_RULES
 
 
-def test_the_inspection_recipe_wants_images_of_the_same_mean_and_spread():
-    with pytest.raises(OptionError, match="--contrast-rule is as_is"):
-        resolve_options("inspection", {"contrast_rule": "as_is"})
+@pytest.mark.parametrize(
+    ("recipe", "given"),
+    [("inspection", {"contrast_rule": "as_is"}), ("paper", {"model": "window_ganomaly"})],
+)
+def test_a_model_that_wants_images_of_the_same_mean_and_spread_says_so_with_the_recipe_in_question(recipe, given):
+    with pytest.raises(OptionError, match="--contrast-rule is as_is; the model window_ganomaly") as error:
+        resolve_options(recipe, given)
+    assert f"the recipe {recipe}" in str(error.value)
+    assert "Give that, or take the model ganomaly (recipe paper or paper-small)." in str(error.value)
+    resolve_options(recipe, {**given, "contrast_rule": "fitted"})
     resolve_options("paper", {"contrast_rule": "as_is"})
 
 

@@ -24,7 +24,8 @@ from tfganomaly.data.pixel_cache import record_type
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import OptionError, RunError, TrainingError
 from tfganomaly.evaluation.calibrate import calibrate_scorer
-from tfganomaly.options import DEFAULT_RECIPE, resolve_options
+from tfganomaly.models.catalogue import MODELS
+from tfganomaly.options import DEFAULT_RECIPE, models_and_recipes, resolve_options
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.score_choice import USUAL_SCORE_RULES, choose_score
 from tfganomaly.training.observer import TrainingObserver
@@ -201,10 +202,11 @@ def _new_config(
 
 def _chosen_score(text: str | None, usual: ScoreRule, model: str) -> ScoreRule:
     rule = choose_score(text, usual)
-    if rule.needs_discriminator and model == "window_ganomaly":
+    if rule.needs_discriminator and not MODELS[model].has_discriminator:
+        others = models_and_recipes(lambda other: other.has_discriminator)
         raise OptionError(
-            f"--score is {text}, which needs the discriminator, and the recipe inspection has none. Take latent_l2, "
-            "latent_l1, reconstruction_l1 or relative_latent_l2, or --recipe paper."
+            f"--score is {text}, which needs the discriminator, and the model {model} has none. Take latent_l2, "
+            f"latent_l1, reconstruction_l1 or relative_latent_l2, or {others}."
         )
     return rule
 

@@ -52,7 +52,7 @@ def capture(source: str | Source, folder: Path, **options: object) -> tuple[Capt
 
 def photographs(folder: Path) -> list[Path]:
     paths = sorted(folder.iterdir())
-    assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z_\d{6}\.png", path.name) for path in paths)
+    assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z_\d{6}(_[^/]+)?\.png", path.name) for path in paths)
     return paths
 
 
@@ -80,14 +80,16 @@ def test_a_folders_images_are_cut_and_turned_as_a_watch_does(tmp_path: Path) -> 
         np.testing.assert_array_equal(pixels(path), np.asarray(view.of(read_image(source / name))))
         np.testing.assert_array_equal(np.asarray(read_image(path)), pixels(path))  # it is not turned once more
     assert [Image.open(path).mode for path in saved] == ["L", "RGB", "L"]
+    assert [path.stem.partition("_")[2] for path in saved] == ["000001_part1", "000002_part2", "000003_part10"]
     assert result.stdout == (
         f"the source has ended: 3 photographs in {tmp_path / 'new' / 'cut'}/, of 2 different sizes or colours\n"
     )
 
 
-def test_a_videos_frames_are_saved_without_loss_at_the_rate_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", ["2", "200ms"])  # of the video, which has ten frames in a second
+def test_a_videos_frames_are_saved_without_loss_at_the_rate_asked_for(tmp_path: Path, every: str) -> None:
     video = str(write_video(tmp_path / "line.avi", [50, 100, 150, 200, 250]))
-    done, _ = capture(video, tmp_path / "good", every="2", roi="0,0,32,48")
+    done, _ = capture(video, tmp_path / "good", every=every, roi="0,0,32,48")
     source = open_source(video)
     source.start()
     frames = [np.asarray(frame.decode()) for frame in iter(lambda: source.next_frame(0.1), None)]
@@ -107,6 +109,14 @@ def test_it_ends_when_there_are_as_many_as_were_asked_for(tmp_path: Path) -> Non
     assert source.closed
     first = photographs(tmp_path)[0]
     assert shown == f"1 of 4 taken; last {first.name}\n"  # in a log the next line comes ten seconds later
+
+
+def test_a_file_with_the_longest_name_is_saved_under_its_beginning(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    Image.fromarray(grey()).save(source / f"part 7 {'ö' * 120}.png")
+    capture(str(source), tmp_path / "good")
+    assert photographs(tmp_path / "good")[0].name.endswith(f"_000001_part 7 {'ö' * 43}.png")
 
 
 def test_no_file_is_ever_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +145,27 @@ def test_a_frozen_picture_is_not_saved_for_ever(tmp_path: Path) -> None:
     done, shown = capture(ListSource([grey()] * 50), tmp_path)
     assert (done.photographs, done.blind) == (29, 21)
     assert "The picture is frozen: 30 or more frames in a row are equal." in shown
+
+
+def test_backlit_parts_are_saved_when_the_frame_checks_are_off(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    backlit = np.full((30, 40), 255, np.uint8)
+    for number in range(5):
+        backlit[10, 10 + number] = 20
+        Image.fromarray(backlit).save(source / f"part{number}.png")
+    result = invoke(source, tmp_path / "good")
+    assert result.exit_code == 2
+    assert "5 blind frames left out. Check what is in it. --no-frame-checks saves blind frames." in result.stderr
+    result = invoke(source, tmp_path / "good", "--no-frame-checks")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"5 photographs in {tmp_path / 'good'}/, 40 x 30 grey\n")
+    assert len(photographs(tmp_path / "good")) == 5
+
+
+def test_how_many_equal_frames_are_frozen_is_an_option(tmp_path: Path) -> None:
+    done, _ = capture(ListSource([grey()] * 50), tmp_path, frozen_frames=40)
+    assert (done.photographs, done.blind) == (39, 11)
 
 
 def test_frames_that_are_no_pictures_are_left_out_counted_and_said(tmp_path: Path) -> None:
@@ -252,7 +283,10 @@ def test_a_signal_ends_it_with_a_summary_where_there_is_neither_tensorflow_nor_a
         (["camera:0", "good", "--every", "often"], "--every is 'often'"),
         (["camera:0", "good", "--roi", "1,2,3"], "--roi is '1,2,3'"),
         (["camera:0", "good", "--count", "-1"], "--count is -1"),
-        (["empty", "good"], "'empty' has ended without a photograph. Check what is in it."),
+        (["empty", "good"], "Folder 'empty' is empty. Files with .bmp, "),
+        (["data", "good"], "'data' is a whole data set, with images such as 'test/crack/a.png': its defects would be"),
+        (["data/test", "good"], "'data/test' has 'good' and beside it 'crack'"),
+        (["ground_truth/crack", "good"], "where masks are and no photographs"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -260,7 +294,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    for name in ("data/test/crack", "data/test/good", "ground_truth/crack"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(grey()).save(tmp_path / name / "a.png")
     result = invoke(*arguments)
+    assert not (tmp_path / "good").exists()
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -114,3 +114,5 @@ def test_the_configured_command_is_one_that_the_program_has(command: str) -> Non
     assert parsed.params["source"] == "camera:0"
     assert parsed.params["sinks"] == ("jsonl:verdicts.jsonl", "evidence:evidence")
     assert parsed.params["every"] == "500ms"
+    # At 380 bytes a judgement the lines of all would push the alarms of the day before out of the files.
+    assert parsed.params["jsonl_judgements"] == "anomalous"

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,10 @@ def test_unknown_paths_and_methods_say_what_there_is(start_service: Start) -> No
     assert "POST /v1/inspect" in answer["error"]
     status, answer = ask(service, "GET", "/v1/inspect")
     assert (status, answer["error"]) == (405, "/v1/inspect takes POST.")
+    with connected(service) as connection:
+        connection.sendall(header(request="DELETE /health HTTP/1.1"))
+        status, headers, _ = answer_of(connection)
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert ask(service, "GET", "/v1/live?after=x")[0] == 400
     assert ask(service, "GET", "/../../etc/passwd")[0] == 404
 
@@ -449,6 +453,32 @@ def test_uploads_that_hang_leave_health_and_page_alone(start_service: Start, mon
         upload.join()
     assert sorted(answers) == [200, 200, 503, 503, 503, 503]
     assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
+
+
+def test_an_upload_whose_inference_hangs_is_a_state_of_health(start_service: Start) -> None:
+    goes_on, is_stuck = threading.Event(), False
+
+    class StuckInterpreter(Interpreter):
+        def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+            if is_stuck:
+                goes_on.wait(20)
+            return super().run(pixels, wanted)
+
+    service = start_service(
+        load_detector=lambda path: with_interpreter(StuckInterpreter())(path), watch={"inference_limit_seconds": 0.05}
+    )
+    is_stuck = True
+    answers: list[int] = []
+    upload = threading.Thread(target=lambda: answers.append(ask(service, "POST", "/v1/inspect", png(good()))[0]))
+    upload.start()
+    wait_for(lambda: ask(service, "GET", "/health")[0] == 503)
+    worst = ask(service, "GET", "/health")[1]["components"][0]
+    assert (worst["component"], worst["state"]) == ("inference", "failed")
+    assert "has not ended" in worst["message"]
+    goes_on.set()
+    upload.join()
+    assert answers == [200]
+    assert ask(service, "GET", "/health")[0] == 200
 
 
 def test_an_interpreter_that_dies_under_uploads_is_a_state_of_health_and_loaded_anew(start_service: Start) -> None:

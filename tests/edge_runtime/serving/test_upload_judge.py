@@ -19,7 +19,10 @@ from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import ArtefactError, BackendError
 from edge_runtime.serving.service import Service
 from edge_runtime.serving.upload_judge import JudgedUpload, UploadJudge
-from edge_runtime.watching.model_slot import ModelSlot
+from edge_runtime.watching.event_hub import EventHub
+from edge_runtime.watching.hang_watchdog import HangWatchdog
+from edge_runtime.watching.health_board import HealthBoard
+from edge_runtime.watching.model_slot import DetectorLoader, ModelSlot
 from tests.edge_runtime.conftest import cached_flatbuffer
 from tests.edge_runtime.serving.test_service import ask, png
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
@@ -27,7 +30,6 @@ from tests.edge_runtime.watching.conftest import Interpreter, bad, with_interpre
 from tests.edge_runtime.watching.fakes import wait_for
 
 PICTURE = bad()
-MAX_PIXELS = 1_000_000
 
 
 def write_model(path: Path, size: int, threshold: float) -> bytes:
@@ -41,6 +43,10 @@ def move_over(path: Path, content: bytes) -> None:
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.replace(path)
+
+
+def upload_judge(slot: ModelSlot, load: DetectorLoader = AnomalyDetector, max_pixels: int = 1_000_000) -> UploadJudge:
+    return UploadJudge(slot, load, HangWatchdog(HealthBoard(EventHub()), 10.0), max_pixels)
 
 
 def judged(judge: UploadJudge) -> JudgedUpload:
@@ -85,7 +91,7 @@ def test_an_upload_is_judged_by_the_watchs_model_whatever_lies_at_its_path(
 
 
 def test_a_new_file_counts_once_the_watch_has_taken_it_over(slot: ModelSlot) -> None:
-    judge = UploadJudge(slot, AnomalyDetector, MAX_PIXELS)
+    judge = upload_judge(slot)
     first = judged(judge)
     assert first.model_sha256 == slot.current.sha256
     write_model(slot.path, 16, 0.7)
@@ -100,7 +106,7 @@ def test_a_new_file_counts_once_the_watch_has_taken_it_over(slot: ModelSlot) -> 
 
 
 def test_uploads_use_the_threshold_of_the_watch(slot: ModelSlot) -> None:
-    judge = UploadJudge(slot, AnomalyDetector, MAX_PIXELS)
+    judge = upload_judge(slot)
     slot.current.detector.threshold = 1000.0
     detection = judged(judge).detection
     assert (detection.threshold, detection.is_anomaly) == (1000.0, False)
@@ -114,7 +120,7 @@ def test_a_model_that_uploads_cannot_use_is_not_taken_over(slot: ModelSlot) -> N
             raise BackendError("no second interpreter")
         return AnomalyDetector(path)
 
-    judge = UploadJudge(slot, load, MAX_PIXELS)
+    judge = upload_judge(slot, load)
     before = judged(judge)
     write_model(slot.path, 16, 0.7)
     works = False
@@ -134,7 +140,7 @@ def test_a_model_counts_as_renewed_when_the_detector_for_uploads_judges_too(slot
         interpreter.failures = failures
         return with_interpreter(interpreter)(path)
 
-    UploadJudge(slot, load, MAX_PIXELS)
+    upload_judge(slot, load)
     failures = 1
     assert slot.renew() is None
     failures = 0
@@ -144,7 +150,7 @@ def test_a_model_counts_as_renewed_when_the_detector_for_uploads_judges_too(slot
 def test_a_file_that_changes_between_the_first_two_loads_is_refused(slot: ModelSlot) -> None:
     write_model(slot.path, 16, 0.7)
     with pytest.raises(ArtefactError, match="changed while it was read"):
-        UploadJudge(slot, AnomalyDetector, MAX_PIXELS)
+        upload_judge(slot)
 
 
 def test_of_replaced_and_refused_models_nothing_stays_in_memory(slot: ModelSlot) -> None:
@@ -155,7 +161,7 @@ def test_of_replaced_and_refused_models_nothing_stays_in_memory(slot: ModelSlot)
         loaded.append(weakref.ref(detector))
         return detector
 
-    judge = UploadJudge(slot, load, MAX_PIXELS)
+    judge = upload_judge(slot, load)
     for size, threshold in ((16, 0.7), (32, 0.8), (16, 0.9)):
         content = write_model(slot.path, size, threshold)
         assert slot.reload() is not None
@@ -167,7 +173,7 @@ def test_of_replaced_and_refused_models_nothing_stays_in_memory(slot: ModelSlot)
 
 
 def test_a_heatmap_is_drawn_only_when_it_is_asked_for(slot: ModelSlot) -> None:
-    judge = UploadJudge(slot, AnomalyDetector, MAX_PIXELS)
+    judge = upload_judge(slot)
     assert judged(judge).heatmap is None
     heatmap = judge.judge(png(PICTURE), "The upload", with_heatmap=True).heatmap
     assert heatmap is not None
@@ -182,7 +188,7 @@ def resident_mb() -> float:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what was freed for each thread")
 def test_large_uploads_leave_no_memory_behind_in_any_thread(slot: ModelSlot) -> None:
-    judge = UploadJudge(slot, AnomalyDetector, 5_000_000)
+    judge = upload_judge(slot, max_pixels=5_000_000)
     file = io.BytesIO()
     Image.new("RGBA", (2500, 2000), (200, 100, 50, 128)).save(file, "PNG")
 

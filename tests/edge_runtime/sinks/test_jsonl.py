@@ -17,8 +17,16 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "_RETRY_SECONDS", 0.0)
 
 
-def opened(path: Path, max_bytes: int = 10_000_000, num_files: int = 5, queue_capacity: int = 100) -> JsonLinesSink:
-    sink = JsonLinesSink(path, max_bytes=max_bytes, num_files=num_files, queue_capacity=queue_capacity)
+def opened(
+    path: Path,
+    max_bytes: int = 10_000_000,
+    num_files: int = 5,
+    queue_capacity: int = 100,
+    judgements: str = "all",
+) -> JsonLinesSink:
+    sink = JsonLinesSink(
+        path, max_bytes=max_bytes, num_files=num_files, queue_capacity=queue_capacity, judgements=judgements
+    )
     sink.start()
     return sink
 
@@ -39,6 +47,21 @@ def test_each_event_is_a_line_before_the_next_comes(tmp_path: Path) -> None:
     assert sink.health().state == "ok"
     assert sink.counts().delivered == 3
     sink.close(1)
+
+
+@pytest.mark.parametrize(("judgements", "written"), [("all", [1, 2, 3]), ("anomalous", [2]), ("none", [])])
+def test_only_wanted_judgements_are_written_and_every_other_event(
+    tmp_path: Path, judgements: str, written: list[int]
+) -> None:
+    sink = opened(tmp_path / "events.jsonl", judgements=judgements)
+    for event in (judgement(1, 0.1), judgement(2, 0.9), judgement(3, 0.9, is_blind=True)):
+        sink.deliver(event, None)
+    sink.deliver(alarm_change(4), None)
+    sink.deliver(health_change("degraded"), None)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text("utf-8").splitlines()]
+    assert [line["sequence"] for line in lines[:-2]] == written
+    assert [line["event"] for line in lines[-2:]] == ["alarm", "health"]
+    assert sink.counts().delivered == len(written) + 2
 
 
 def test_names_that_are_no_utf_8_stay_apart(tmp_path: Path) -> None:

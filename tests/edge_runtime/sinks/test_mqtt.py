@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,8 @@ pytest.importorskip("paho.mqtt", reason="the mqtt extra is not installed")
 pytestmark = needs_mosquitto
 
 PREFIX = "factory/line1"
-QUICK = MqttTimes(2.0, 1.0, 0.05, 0.2, 1.0, 0.2)
+QUICK = MqttTimes(2.0, 1.0, 0.05, 0.2, 1.0, 0.2, 0.4)
+DYNAMIC_SECURITY = next(Path("/usr/lib").glob("**/mosquitto_dynamic_security.so"), None)
 
 
 @pytest.fixture
@@ -418,5 +420,43 @@ def test_access_rules_that_swallow_every_message_are_a_state_of_health(
         wait_until(lambda: not is_ok(sink) or monotonic() - started > 4, "the word of the broker's access rules")
         assert sink.health().state == state
         assert ("access rules" in sink.health().message) == (state == "degraded")
+    finally:
+        broker.close()
+
+
+def test_two_watches_with_one_prefix_learn_why_they_lose_the_broker_and_recover_when_one_ends(
+    broker: Broker, make_sink: Callable[..., MqttSink]
+) -> None:
+    first, second = make_sink(broker.port), make_sink(broker.port)
+    for sink in (first, second):
+        wait_until(lambda sink=sink: "has another watch the same prefix" in sink.health().message, "the word")
+        assert sink.health().state == "degraded"
+    second.close(1)
+    wait_until(lambda: is_ok(first), "the watch that is left")
+    first.deliver(alarm_change(1), None)
+    wait_until(lambda: first.counts().waiting == 0, "an alarm on the connection that lasts")
+
+
+@pytest.mark.skipif(DYNAMIC_SECURITY is None, reason="mosquitto's dynamic security plugin is not installed")
+def test_refused_subscriptions_are_a_state_of_health(tmp_path: Path, make_sink: Callable[..., MqttSink]) -> None:
+    publishing = {"acltype": "publishClientSend", "topic": "#", "allow": True}
+    hearing = {"acltype": "subscribePattern", "topic": f"{PREFIX}/availability", "allow": True}
+    rules = {
+        "defaultACLAccess": {"publishClientSend": False, "publishClientReceive": True, "subscribe": False},
+        "anonymousGroup": "all",
+        "groups": [{"groupname": "all", "roles": [{"rolename": "watch"}]}],
+        "roles": [{"rolename": "watch", "acls": [publishing, hearing]}],
+    }
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps(rules))
+    broker = Broker(tmp_path, f"allow_anonymous true\nplugin {DYNAMIC_SECURITY}\nplugin_opt_config_file {path}")
+    broker.start()
+    try:
+        sink = make_sink(broker.port)
+        wait_until(lambda: "access rules" in sink.health().message, "the refusal")
+        assert sink.health().state == "degraded"
+        assert f"does not send {PREFIX}/threshold/set, {PREFIX}/alarm/clear: " in sink.health().message
+        sink.deliver(alarm_change(1), None)
+        wait_until(lambda: sink.counts().delivered == 1, "an alarm all the same")
     finally:
         broker.close()

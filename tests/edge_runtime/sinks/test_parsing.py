@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import socket
 import sys
@@ -14,6 +15,7 @@ from edge_runtime.sinks.jsonl import JsonLinesSink
 from edge_runtime.sinks.options import SinkOptions
 from edge_runtime.sinks.parsing import open_sink
 from edge_runtime.sinks.webhook import WebhookSink
+from tests.edge_runtime.sinks.event_samples import judgement
 
 DEFAULT = SinkOptions()
 
@@ -117,9 +119,21 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         open_sink("mqtt://host/a", DEFAULT)
 
 
+def test_a_json_lines_file_takes_the_judgements_that_its_option_names(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = open_sink(f"jsonl:{path}", SinkOptions(jsonl_judgements="anomalous"))
+    sink.start()
+    sink.deliver(judgement(1, 0.1), None)
+    sink.deliver(judgement(2, 0.9), None)
+    sink.close(1)
+    assert [json.loads(line)["sequence"] for line in path.read_text("utf-8").splitlines()] == [2]
+
+
 def test_options_out_of_bounds_name_their_flag() -> None:
     with pytest.raises(OptionError, match="--sink-queue"):
         SinkOptions(sink_queue=0)
+    with pytest.raises(OptionError, match="--jsonl-judgements"):
+        SinkOptions(jsonl_judgements="some")
     with pytest.raises(OptionError, match="--mqtt-judgements"):
         SinkOptions(mqtt_judgements="some")
     with pytest.raises(SinkError, match="--mqtt-discovery-prefix"):

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from PIL import Image
 from edge_runtime.errors import MissingExtraError, SourceError
 from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.camera import CameraLost, EndOfVideo
+from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.live import LiveSource
 from edge_runtime.sources.opening import SourceOptions, open_source, without_password
+from edge_runtime.sources.pacing import parse_pacing
 from edge_runtime.sources.picamera import PiCamera
 from edge_runtime.sources.source import Frame, Source
+from edge_runtime.sources.video_file import VideoFileSource
 from tests.edge_runtime.watching.fakes import wait_for
 
 
@@ -205,6 +209,25 @@ def test_a_video_file_is_given_frame_by_frame_in_rgb(tmp_path: Path) -> None:
     source.close()
 
 
+@pytest.mark.parametrize("frame_rate", [0.0, 1000.0, 90_000.0])
+def test_a_video_without_a_frame_rate_has_no_seconds(frame_rate: float) -> None:
+    class Recording(FakeCamera):
+        def __init__(self) -> None:
+            super().__init__([plain(1)])
+            self.frame_rate = frame_rate
+
+    recording = Recording()
+    source = VideoFileSource("line.webm", lambda: recording, parse_pacing("2s"))
+    with pytest.raises(SourceError, match=r"'line\.webm' does not say how many frames .*--every be a number of frames"):
+        source.start()
+    source.close()
+    assert recording.closed
+    by_number = VideoFileSource("line.webm", Recording, parse_pacing("2"))
+    by_number.start()
+    assert by_number.next_frame(0) is not None
+    by_number.close()
+
+
 def test_a_video_that_is_none_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="the camera extra is not installed")
     (tmp_path / "notes.mp4").write_text("no video")
@@ -288,6 +311,56 @@ def test_a_camera_that_is_not_there_is_a_state_and_no_error() -> None:
     assert source.health().state == "failed"
     assert "'camera:97' cannot be opened" in source.health().message
     source.close()
+
+
+class FakeV4l2:
+    """What the driver uses of `cv2.VideoCapture` for a USB camera; keeps how it was opened."""
+
+    opened: ClassVar[list[tuple[object, ...]]] = []
+
+    def __init__(self, *which: object) -> None:
+        self.opened.append(which)
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, property: int, value: float) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, plain(7)
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("specification", ["/dev/video97", "/dev/v4l/by-id/usb-Maker_Camera_4711-video-index0"])
+def test_a_usb_camera_is_opened_by_its_device_file(specification: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2 = pytest.importorskip("cv2", reason="the camera extra is not installed")
+    monkeypatch.setattr(FakeV4l2, "opened", [])
+    monkeypatch.setattr(cv2, "VideoCapture", FakeV4l2)
+    source = open_source(specification)
+    assert source.name == specification
+    source.start()
+    assert next_of(source).name.startswith("frame ")
+    source.close()
+    assert FakeV4l2.opened == [(specification, cv2.CAP_V4L2)]
+
+
+def test_a_device_file_that_is_not_there_yet_is_waited_for_and_what_is_no_camera_refused(tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="the camera extra is not installed")
+    source = open_source("/dev/video97")
+    source.start()
+    assert source.health().state == "failed"
+    assert "'/dev/video97' cannot be opened. It is tried again." in source.health().message
+    source.close()
+    with pytest.raises(SourceError, match=r"'/dev' is no camera. `ls .*/dev/v4l/by-id/"):
+        open_source("/dev").start()
+    with pytest.raises(SourceError, match="never ends; --once is for a folder"):
+        open_source("/dev/video97", SourceOptions(once=True))
+    with pytest.raises(SourceError, match="'/dev/video97' is none"):
+        open_source("/dev/video97", SourceOptions(state="judged"))
+    assert isinstance(open_source("/dev/shm/line"), FolderSource)
 
 
 class FakePicamera2:

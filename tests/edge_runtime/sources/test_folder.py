@@ -13,9 +13,11 @@ from PIL import Image
 
 from edge_runtime.errors import ImageError, SourceError
 from edge_runtime.image_files import natural_order
+from edge_runtime.image_reading import decode_image
 from edge_runtime.sources import folder as folder_module
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.folder_listing import listing_order
+from edge_runtime.sources.folder_observer import FolderObserver
 from edge_runtime.sources.seen_files import SeenFiles, fingerprint
 from edge_runtime.sources.source import Frame
 
@@ -189,6 +191,101 @@ def test_a_file_is_not_read_while_it_is_written(tmp_path: Path) -> None:
     writer.join()
     assert frames[0].content == content
     assert nothing_more(source)
+    source.close()
+
+
+def tell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the system tell what a test puts into a list, and nothing else."""
+    told: list[str] = []
+
+    def take_completed(observer: FolderObserver) -> list[str]:
+        paths = told.copy()
+        told.clear()
+        return paths
+
+    monkeypatch.setattr(FolderObserver, "keep_running", lambda observer: None)
+    monkeypatch.setattr(FolderObserver, "take_completed", take_completed)
+    return told
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told by the system", "by looking alone"])
+def test_files_that_are_closed_empty_and_filled_later_are_given_once_and_whole(
+    tmp_path: Path, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tell(monkeypatch)
+    content = write_image(tmp_path / "origin/a.png").read_bytes()
+    paths = [tmp_path / f"line/{number}.png" for number in range(12)]
+    (tmp_path / "line").mkdir()
+    source = source_of(tmp_path / "line")
+    for path in paths:
+        path.touch()
+    told += map(str, paths if is_told else [])
+    assert nothing_more(source)
+    while source.health().state == "ok":
+        assert source.next_frame(0.1) is None
+    assert "are empty or cannot be opened; they are tried again" in source.health().message
+    for path in paths:
+        path.write_bytes(content)
+    told += map(str, paths if is_told else [])
+    assert take(source, 12) == [path.name for path in paths]
+    assert nothing_more(source)
+    assert source.health().state == "ok"
+    source.close()
+
+
+def test_a_picture_that_is_closed_more_than_once_is_given_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tell(monkeypatch)
+    content = write_image(tmp_path / "origin/a.png").read_bytes()
+    path = tmp_path / "line/a.png"
+    path.parent.mkdir()
+    source = FolderSource(path.parent, settle_seconds=3600)
+    source.start()
+    for end in (0, len(content) // 2, len(content)):
+        path.write_bytes(content[:end])
+        told.append(str(path))
+        frame = source.next_frame(0)
+        assert (frame is not None) == (end == len(content))
+    assert frame is not None
+    assert frame.content == content
+    np.testing.assert_array_equal(np.asarray(frame.decode()), np.asarray(decode_image(content)))
+    told.append(str(path))
+    assert source.next_frame(0) is None
+    source.close()
+
+
+def test_what_is_damaged_or_empty_for_good_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.sources.folder._GIVE_UP_SECONDS", 0.3)
+    told = tell(monkeypatch)
+    source = source_of(tmp_path)
+    content = write_image(tmp_path / "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[:-30])
+    (tmp_path / "none.png").touch()
+    told += map(str, tmp_path.iterdir())
+    frames = {}
+    while len(frames) < 3:
+        frame = source.next_frame(5)
+        assert frame is not None
+        frames[Path(frame.name).name] = frame
+    assert frames["whole.png"].content == content
+    for name, problem in (("cut.png", "damaged or cut short"), ("none.png", "is empty")):
+        with pytest.raises(ImageError, match=problem):
+            frames[name].decode()
+    assert nothing_more(source)
+    source.close()
+
+
+def test_what_was_damaged_long_before_it_came_need_not_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tell(monkeypatch)
+    source = FolderSource(tmp_path, settle_seconds=60)
+    source.start()
+    for name, content in (("cut.png", b"\x89PNG"), ("none.png", b"")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        os.utime(path, (1, 1))
+        told.append(str(path))
+        assert take(source, 1) == [name]
     source.close()
 
 

@@ -17,7 +17,7 @@ from edge_runtime.errors import OutputError, SourceError
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.opening import SourceOptions, open_source
 from edge_runtime.sources.seen_files import SeenFiles
-from edge_runtime.sources.state_file import StateFile
+from edge_runtime.sources.state_file import LOGGER, StateFile
 from tests.edge_runtime.sources.test_folder import nothing_more, take, write_image
 
 
@@ -105,6 +105,23 @@ def test_a_record_cut_short_by_a_power_cut_costs_its_last_entry(tmp_path: Path) 
     assert state.open().tolist() == []
     assert state.is_new
     state.close()
+
+
+@pytest.mark.parametrize("content", [bytes(10), bytes(32), bytes(400), bytes(32) + b"marks of it"])
+def test_a_record_that_a_power_cut_left_as_zero_bytes_is_begun_anew_and_said(
+    line: Path, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    (tmp_path / "judged").write_bytes(content)
+    source = started(line, tmp_path / "judged")
+    assert len(caplog.messages) == 1
+    assert f"state file '{tmp_path / 'judged'}' begins with zero bytes, as a power cut leaves it" in caplog.text
+    assert len(take(source, 3)) == 3
+    source.close()
+    again = started(line, tmp_path / "judged")
+    assert nothing_more(again)
+    assert len(caplog.messages) == 1
+    again.close()
 
 
 def test_a_full_disk_is_a_state_of_health_and_made_good_when_there_is_room(

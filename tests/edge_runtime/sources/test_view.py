@@ -39,6 +39,22 @@ def test_a_region_is_four_numbers() -> None:
         View(rotate_degrees=45)
 
 
+def test_seconds_of_a_recording_are_so_many_of_its_frames() -> None:
+    for text, frame_rate, frames in (
+        ("2s", 25, 50),
+        ("2s", 29.97, 60),
+        ("2s", 30.0003, 60),
+        ("50ms", 25, 2),
+        ("10ms", 25, 1),
+        ("2s", 0.2, 1),
+        ("1min", 0.2, 12),
+    ):
+        pacing = parse_pacing(text)
+        pacing.count_frames(frame_rate)
+        assert [number for number in range(2 * frames) if pacing.takes(0.0)] == [0, frames]
+        assert pacing.wait_seconds(0.0) == 0
+
+
 def test_a_rate_is_a_time_or_a_number_of_frames() -> None:
     for text, seconds in (("2s", 2.0), ("500ms", 0.5), ("1.5 min", 90.0)):
         pacing = parse_pacing(text)

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli import main
+from tests.edge_runtime.sources.test_cameras import write_video
 from tests.edge_runtime.watching.fakes import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +44,15 @@ def test_a_folder_is_watched_once_and_every_event_written(
     assert list((tmp_path / "evidence").rglob("*.jpg"))
     assert "the source has ended: 12 judged, 12 anomalous, 1 alarms, 1 unreadable, 0 dropped" in result.stderr
     assert result.stdout == ""
+
+
+def test_seconds_between_frames_are_a_video_files_own(artefact_path: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "line.avi", [50, 60, 70, 80, 90, 100])  # ten frames in a second
+    result = invoke("watch", artefact_path, video, "--every", "200ms", "--sink", f"jsonl:{tmp_path / 'events.jsonl'}")
+    assert result.exit_code == 0, result.output
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    judged = [event["frame"] for event in events if event["event"] == "judgement"]
+    assert judged == [f"{video}, frame {number}" for number in (1, 3, 5)]
 
 
 @pytest.mark.parametrize(

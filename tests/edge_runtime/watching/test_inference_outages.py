@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from edge_runtime.errors import BackendError
 from edge_runtime.sources.source import Frame
 from tests.edge_runtime.watching.conftest import Interpreter, Watch, good, with_interpreter
 from tests.edge_runtime.watching.fakes import ListSource, in_background, wait_for
@@ -91,6 +92,26 @@ def test_a_late_inference_that_fails_is_not_called_well_before_one_succeeds(
     thread.join(20)
     assert len(sink.of("judgement")) == 1
     assert session.board.overall() == "ok"
+
+
+def test_an_upload_that_failed_before_the_model_was_loaded_again_does_not_keep_frames_from_being_well(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
+) -> None:
+    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.01)
+    monkeypatch.setattr("edge_runtime.watching.loop._CHORES_EVERY_SECONDS", 0.05)
+    interpreter, source = Interpreter(), ListSource([], ends=False)
+    session, sink = watch(source, with_interpreter(interpreter), inference_limit_seconds=0.1)
+    thread = in_background(session.run)
+    with pytest.raises(BackendError), session.watchdog.inference("uploads"):
+        raise BackendError("the accelerator has gone")
+    session.loop.renew_model("the accelerator has gone")
+    wait_for(lambda: [event.health.state for event in sink.of("health")] == ["failed", "ok"])
+    interpreter.wait_seconds = 0.3
+    source.push(good(random))
+    wait_for(lambda: sink.of("judgement"))
+    assert [event.health.state for event in sink.of("health")] == ["failed", "ok", "failed", "ok"]
+    session.loop.stop("enough")
+    thread.join(10)
 
 
 def test_a_loop_that_hangs_in_its_source_is_said_until_it_goes_on(

@@ -7,9 +7,10 @@ keras = pytest.importorskip("keras", reason="the train extra is not installed")
 
 from edge_runtime.preprocessing import unscale_pixels  # noqa: E402
 from edge_runtime.scoring import ScoreRule, anomaly_scores  # noqa: E402
+from tfganomaly.models.catalogue import MODELS  # noqa: E402
 from tfganomaly.models.contract import AnomalyModel  # noqa: E402
-from tfganomaly.models.registry import MODEL_CLASSES, create_model  # noqa: E402
-from tfganomaly.options import MODEL_NAMES, ModelOptions  # noqa: E402
+from tfganomaly.models.registry import create_model  # noqa: E402
+from tfganomaly.options import ModelOptions  # noqa: E402
 from tfganomaly.score_choice import USUAL_SCORE_RULES  # noqa: E402
 
 TINY = ModelOptions(channels=1, latent_size=8, generator_width=4, discriminator_width=4)
@@ -19,7 +20,7 @@ def random_images(count=8, channels=1):
     return np.random.default_rng(0).uniform(-1, 1, (count, 32, 32, channels)).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=MODEL_NAMES)
+@pytest.fixture(scope="module", params=MODELS)
 def trained_model(request):
     keras.utils.set_random_seed(1)
     model = create_model(request.param, TINY)
@@ -87,9 +88,11 @@ def test_what_the_epoch_is_chosen_by_is_measured_on_held_back_images(trained_mod
     assert np.isfinite(figures[trained_model.monitored_loss.removeprefix("val_")])
 
 
-def test_the_usual_score_is_known_without_the_model(trained_model):
-    name = next(name for name, path in MODEL_CLASSES.items() if path.endswith(type(trained_model).__name__))
+def test_the_catalogue_says_of_a_model_what_it_is(trained_model):
+    kind = type(trained_model)
+    name = next(name for name, traits in MODELS.items() if traits.class_path == f"{kind.__module__}:{kind.__name__}")
     assert trained_model.score_rule == USUAL_SCORE_RULES[name]
+    assert (trained_model.model_outputs(random_images()).feature_distance is not None) == MODELS[name].has_discriminator
 
 
 def test_channels_must_be_decided_before_a_model_is_built():

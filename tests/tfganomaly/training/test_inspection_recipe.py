@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+from tfganomaly.models.registry import create_model
 from tfganomaly.training.callbacks import TrainingProgress
 from tfganomaly.training.observer import TrainingObserver, epoch_line
 from tfganomaly.training.run import load_run
@@ -80,7 +81,14 @@ def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(
 
 def test_the_best_epoch_is_kept_when_asked_for(good_folder, tmp_path):
     train(str(good_folder), tmp_path / "best", given_options={**SMALL, "early_stop_patience": 3})
-    assert (tmp_path / "best" / "checkpoint" / "best.weights.h5").is_file()
+    folder = RunFolder(tmp_path / "best")
+    missed = [epoch["val_missed_ranking"] for epoch in folder.read_history()]
+    assert np.argmin(missed) < len(missed) - 1, "the best epoch is the last, so this test would show nothing"
+    run = load_run(folder.path)
+    best = create_model("window_ganomaly", run.config.model)
+    best.load_weights(folder.checkpoints / "best.weights.h5")
+    for expected, kept in zip(best.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, expected)
 
 
 def test_the_line_of_an_epoch_says_in_plain_words_how_well_painted_defects_are_found():

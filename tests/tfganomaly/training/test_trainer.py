@@ -23,6 +23,7 @@ from edge_runtime.scoring import anomaly_scores
 from tests.edge_runtime.conftest import cached_flatbuffer
 from tests.edge_runtime.tiny_model import tiny_metadata
 from tfganomaly.errors import DataError, OptionError, RunError, TrainingError
+from tfganomaly.models.registry import create_model
 from tfganomaly.training import provenance, trainer
 from tfganomaly.training.observer import TrainingObserver
 from tfganomaly.training.run import load_run
@@ -211,6 +212,10 @@ def test_early_stopping_keeps_the_best_epoch_without_labels(good_folder, tmp_pat
     best = int(np.argmin(losses)) + 1
     assert summary.epochs == best + 2 < 60
     assert any(f"epoch {best}," in message for message in recorder.messages)
+    run = load_run(tmp_path / "early")
+    expected = create_model("ganomaly", run.config.model)
+    expected.load_weights(tmp_path / "early" / "checkpoint" / "best.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(expected.get_weights(), run.model.get_weights(), strict=True))
     resumed = train(str(good_folder), tmp_path / "early", resume=True)
     assert resumed.epochs == summary.epochs
 
@@ -416,7 +421,7 @@ def test_a_resume_elsewhere_is_written_down_beside_what_the_run_was_begun_with(
 
 @pytest.mark.parametrize("score", ["feature_l2", "weighted_sum", "latent_l2=1,feature_l2=1"])
 def test_a_score_of_the_discriminator_is_refused_where_there_is_none(good_folder, tmp_path, score):
-    with pytest.raises(OptionError, match="needs the discriminator, and the recipe inspection has none"):
+    with pytest.raises(OptionError, match="needs the discriminator, and the model window_ganomaly has none"):
         train(str(good_folder), tmp_path / "run", "inspection", {"score": score})
     assert not (tmp_path / "run").exists()
 
