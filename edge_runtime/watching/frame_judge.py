@@ -285,13 +285,11 @@ class FrameJudge:
 
     def _report_alarm(self, transition: Transition, judgement: Judgement, evidence: Evidence | None) -> None:
         decider, rule = self._decider, self._decider.rule
+        reason = _reason(transition, decider)
         if transition == "raised":
             self.statistics.alarms += 1
-            reason = f"{decider.anomalous_frames} of the latest {rule.window_frames} frames are anomalous"
             if judgement.scene_changed:
                 reason += "; the scene has changed, so this may be no defect"
-        else:
-            reason = f"{rule.clear_frames} calm frames in a row"
         event = AlarmChanged(
             time=judgement.time,
             alarm=decider.state,
@@ -334,6 +332,16 @@ class FrameJudge:
         if self._frames_problem:
             self._frames_problem = ""
             self._board.report(ComponentHealth(FRAMES_COMPONENT, "ok", "Frames are judged again."))
+
+
+def _reason(transition: Transition, decider: AlarmDecider) -> str:
+    """Why the alarm has changed, for people."""
+    rule, count = decider.rule, decider.anomalous_frames
+    if transition == "cleared":
+        return "a calm frame" if rule.clear_frames == 1 else f"{rule.clear_frames} calm frames in a row"
+    if rule.window_frames == 1:
+        return "the frame is anomalous"
+    return f"{count} of the latest {rule.window_frames} frames {'is' if count == 1 else 'are'} anomalous"
 
 
 def _evidence(picture: Picture, examination: Examination, detector: AnomalyDetector) -> Evidence:
