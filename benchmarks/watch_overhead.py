@@ -195,9 +195,13 @@ def _measure(model: Path, blocks: int, load: BackendLoader) -> dict[str, object]
 def _bare(detector: AnomalyDetector, pictures: list[np.ndarray]) -> Callable[[int], object]:
     backend = detector._backend
     assert isinstance(backend, InterpreterBackend)
-    interpreter, input_index, output_indices = backend._interpreter, backend._input_index, backend._output_indices
+    interpreter = backend._interpreter
+    (input_index,) = (tensor["index"] for tensor in interpreter.get_input_details())
+    output_indices = [tensor["index"] for tensor in interpreter.get_output_details()]
     levels = PixelLevels(backend.input_details)
-    inputs = [levels.of(picture).copy() for picture in pictures]
+    inputs = [interpreter.get_tensor(input_index) for _ in pictures]
+    for picture, content in zip(pictures, inputs, strict=True):
+        levels.write(picture, content)
 
     def run(number: int) -> None:
         interpreter.set_tensor(input_index, inputs[number])

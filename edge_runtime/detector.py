@@ -174,7 +174,7 @@ class AnomalyDetector:
             score, windows = self._score(pixels, raw_outputs)
         else:
             raw_outputs, windows = None, None
-            latent, reconstructed_latent = self._backend.run(pixels, self._latents)
+            latent, reconstructed_latent = self._backend.run_and_lend(pixels, self._latents)
             inferred = perf_counter()
             score = self._integer_score(latent, reconstructed_latent)
         if not math.isfinite(score):

@@ -16,7 +16,9 @@ from edge_runtime.quantization import dequantize
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores
 
 IntegerScore = Callable[[np.ndarray, np.ndarray], float]
-"""Takes the two latents as the interpreter holds them, (1, 1, 1, nz), and returns the score. For one thread."""
+"""Takes the two latents as the interpreter holds them, (1, 1, 1, nz), and returns the score; keeps neither of them. For
+one thread.
+"""
 
 _LARGEST_LATENT = 4096  # above that the general code, without table look-ups, is as quick
 _COMPARED_IMAGES = 16

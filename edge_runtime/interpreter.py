@@ -36,20 +36,33 @@ class Backend(Protocol):
     def output_details(self) -> tuple[TensorDetails, ...]:
         """The model's outputs in the interpreter's order."""
 
-    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Run the model on one image.
 
         Args:
             pixels: uint8 (H, W, C), as `prepare_image` returns them.
-            wanted: Positions in `output_details` of the outputs to return, each copy of which costs; None: all.
 
         Returns:
-            These outputs in the order asked for, as the model holds them, integers where it is quantized, with shape
-            and dtype as in `output_details`; own copies. `quantization.dequantize` makes real numbers of those that
-            are wanted.
+            The outputs as the model holds them, integers where it is quantized, with shape and dtype as in
+            `output_details`; own copies. `quantization.dequantize` makes real numbers of those that are wanted.
 
         Raises:
             BackendError: The model cannot be run.
+            ValueError: The pixels are of another shape or type.
+        """
+
+    def run_and_lend(self, pixels: np.ndarray, wanted: Sequence[int]) -> list[np.ndarray]:
+        """Run the model on one image and show some of its outputs where they lie, which saves copies.
+
+        Args:
+            pixels: As in `run`.
+            wanted: Positions of the outputs in `output_details`.
+
+        Returns:
+            These outputs in the order asked for. Whoever gets them gives them up before the model is run again.
+
+        Raises:
+            BackendError, ValueError: As `run`.
         """
 
 
@@ -110,20 +123,28 @@ class InterpreterBackend:
             raise BackendError(f"The model has {len(inputs)} inputs; one image was expected. Export it again.")
         self.input_details = TensorDetails.from_interpreter(inputs[0])
         self.output_details = tuple(TensorDetails.from_interpreter(output) for output in outputs)
-        self._input_index = inputs[0]["index"]
-        self._output_indices = [output["index"] for output in outputs]
+        # Each call gives a view of the interpreter's memory; it does not run while one is held.
+        self._input = self._interpreter.tensor(inputs[0]["index"])
+        self._outputs = [self._interpreter.tensor(output["index"]) for output in outputs]
         self._levels = PixelLevels(self.input_details)
 
-    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Run the model on one image; see `Backend.run`."""
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._input_index, self._levels.of(pixels))
+        self._infer(pixels)
+        return [output().copy() for output in self._outputs]
+
+    def run_and_lend(self, pixels: np.ndarray, wanted: Sequence[int]) -> list[np.ndarray]:
+        """Run the model on one image and lend outputs; see `Backend.run_and_lend`."""
+        self._infer(pixels)
+        outputs = self._outputs
+        return [outputs[position]() for position in wanted]
+
+    def _infer(self, pixels: np.ndarray) -> None:
+        self._levels.write(pixels, self._input())
         try:
-            interpreter.invoke()
+            self._interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
-        indices = self._output_indices
-        return list(map(interpreter.get_tensor, indices if wanted is None else map(indices.__getitem__, wanted)))
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

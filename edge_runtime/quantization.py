@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +91,7 @@ def dequantize(integers: np.ndarray, tensor: TensorDetails) -> np.ndarray:
 
 
 class PixelLevels:
-    """Fills an input tensor with pixels; belongs to one thread.
+    """Fills an input tensor with pixels.
 
     Pixels are scaled and quantized one by one, so a table of what the tensor holds for each of their 256 values gives
     the same as `quantize(scale_pixels(pixels), tensor)`, to the bit and at a fraction of its cost.
@@ -102,30 +101,20 @@ class PixelLevels:
     """
 
     def __init__(self, tensor: TensorDetails) -> None:
-        self._levels = quantize(scale_pixels(np.arange(256, dtype=np.uint8)), tensor)
-        self._content = bytearray(math.prod(tensor.shape) * self._levels.itemsize)
-        self._tensor = np.frombuffer(self._content, self._levels.dtype).reshape(tensor.shape)
-        # Bytes are translated quicker than numpy looks up, but a level must be a byte too.
-        self._translation = self._levels.tobytes() if self._levels.itemsize == 1 else None
+        self._look_up = quantize(scale_pixels(np.arange(256, dtype=np.uint8)), tensor).take
 
-    def of(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the tensor's content for one picture.
+    def write(self, pixels: np.ndarray, content: np.ndarray) -> None:
+        """Write one picture into the tensor's content.
 
         Args:
             pixels: uint8 (H, W, C).
-
-        Returns:
-            (1, H, W, C) of the tensor's dtype; the next call overwrites it.
+            content: (1, H, W, C) of the tensor's dtype.
 
         Raises:
-            ValueError: They are more or fewer bytes than that.
+            ValueError: The pixels are of another shape or type.
         """
         try:
-            if self._translation is None:
-                self._tensor[0] = self._levels.take(pixels)
-            else:
-                self._content[:] = pixels.tobytes().translate(self._translation)
-        except (BufferError, TypeError, ValueError):
-            expected = self._tensor.shape[1:]
+            self._look_up(pixels, None, content[0], "clip")  # no pixel is clipped; the other modes copy once more
+        except (TypeError, ValueError):
+            expected = content.shape[1:]
             raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.") from None
-        return self._tensor

@@ -67,11 +67,14 @@ class FakeBackend:
         self.latent_value = latent_value
         self.pixels: list[np.ndarray] = []
 
-    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         self.pixels.append(pixels.copy())
         latent = np.full(self.output_details[0].shape, self.latent_value, np.float32)
-        outputs = [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
-        return outputs if wanted is None else [outputs[position] for position in wanted]
+        return [latent, np.zeros_like(latent), np.zeros((1, *pixels.shape), np.float32)]
+
+    def run_and_lend(self, pixels: np.ndarray, wanted: Sequence[int]) -> list[np.ndarray]:
+        outputs = self.run(pixels)
+        return [outputs[position] for position in wanted]
 
 
 @pytest.fixture

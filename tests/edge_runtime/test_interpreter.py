@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -37,14 +38,25 @@ def test_pixels_of_another_size_or_type_are_refused(quantized: bool) -> None:
             backend.run(pixels)
 
 
-def test_only_the_outputs_that_are_wanted_are_given() -> None:
+def test_the_outputs_that_are_wanted_are_lent() -> None:
     backend = load_backend(tiny_flatbuffer(16), 1)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 1), np.uint8)
     latent, reconstructed_latent, reconstruction = backend.run(pixels)
-    for given, expected in zip(backend.run(pixels, (1, 0)), (reconstructed_latent, latent), strict=True):
-        np.testing.assert_array_equal(given, expected)
-    np.testing.assert_array_equal(backend.run(pixels, (2,))[0], reconstruction)
-    assert backend.run(pixels, ()) == []
+    given = [output.copy() for output in backend.run_and_lend(pixels, (1, 0))]
+    for output, expected in zip(given, (reconstructed_latent, latent), strict=True):
+        np.testing.assert_array_equal(output, expected)
+    np.testing.assert_array_equal(backend.run_and_lend(pixels, (2,))[0], reconstruction)
+    assert backend.run_and_lend(pixels, ()) == []
+
+
+def test_a_lent_output_that_is_kept_is_said_and_does_not_end_the_backend() -> None:
+    backend = load_backend(tiny_flatbuffer(16), 1)
+    pixels = np.zeros((16, 16, 1), np.uint8)
+    kept = backend.run_and_lend(pixels, (0,))
+    with pytest.raises(BackendError, match="reference"):
+        backend.run(pixels)
+    del kept
+    backend.run(pixels)
 
 
 @pytest.mark.parametrize("quantized", [True, False])
@@ -99,8 +111,8 @@ class FakeInterpreter:
     def get_output_details(self) -> list[dict[str, object]]:
         return self.get_input_details()
 
-    def set_tensor(self, index: int, value: np.ndarray) -> None:
-        self.value = value
+    def tensor(self, index: int) -> Callable[[], np.ndarray]:
+        return lambda: np.zeros((1, 2), np.float32)
 
     def invoke(self) -> None:
         raise RuntimeError("node 3 failed\nto prepare")

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -459,10 +459,10 @@ def test_an_upload_whose_inference_hangs_is_a_state_of_health(start_service: Sta
     goes_on, is_stuck = threading.Event(), False
 
     class StuckInterpreter(Interpreter):
-        def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+        def run(self, pixels: np.ndarray) -> list[np.ndarray]:
             if is_stuck:
                 goes_on.wait(20)
-            return super().run(pixels, wanted)
+            return super().run(pixels)
 
     service = start_service(
         load_detector=lambda path: with_interpreter(StuckInterpreter())(path), watch={"inference_limit_seconds": 0.05}

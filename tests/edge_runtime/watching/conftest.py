@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +46,14 @@ class Interpreter(FakeBackend):
         self.refused_value = -1
         self.wait_seconds = 0.0
 
-    def run(self, pixels: np.ndarray, wanted: Sequence[int] | None = None) -> list[np.ndarray]:
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         time.sleep(self.wait_seconds)
         if pixels.max() == self.refused_value:
             raise BackendError("not this picture")
         if self.failures:
             self.failures -= 1
             raise BackendError("the accelerator has gone")
-        return super().run(pixels, wanted)
+        return super().run(pixels)
 
 
 def with_interpreter(interpreter: Interpreter) -> Callable[[Path], AnomalyDetector]:
