@@ -365,8 +365,8 @@ def calibrate(
       tfganomaly calibrate parts.tflite good_on_the_line/ --false-alarm-rate 0.005
       tfganomaly calibrate parts.tflite good_on_the_line/ --defects rejects/ --miss-cost 5
     """
-    from edge_runtime.calibration_images import find_defective_images, find_good_images
-    from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
+    from edge_runtime.calibrating.calibration_images import find_defective_images, find_good_images
+    from edge_runtime.calibrating.recalibration import CalibrationWish, calibrate_artefact
     from edge_runtime.text_output import calibration_text
 
     wish = CalibrationWish(false_alarm_rate, confidence, miss_cost)
@@ -525,7 +525,7 @@ def info(model: Path, edgetpu: bool, output_format: str) -> None:
       tfganomaly info foreign.tflite --edgetpu
     """
     if edgetpu:
-        from edge_runtime.edgetpu_check import check_edgetpu_file
+        from edge_runtime.edgetpu.check import check_edgetpu_file
         from edge_runtime.text_output import edgetpu_text
 
         check = check_edgetpu_file(model)
@@ -678,8 +678,8 @@ def _watch_session(
 
 def _backend_loader(given: dict[str, Any]) -> BackendLoader:
     """What makes the interpreter on the device that the flags name."""
-    from edge_runtime.delegate import device_backend_loader
     from edge_runtime.device_options import DeviceOptions
+    from edge_runtime.edgetpu.delegate import device_backend_loader
 
     return device_backend_loader(given_options(DeviceOptions, given), _say_on_standard_error)
 

@@ -31,10 +31,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from machine import describe_machine
 
+from edge_runtime.calibrating.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.interpreter import Backend, BackendLoader, InterpreterBackend, load_backend
 from edge_runtime.quantization import PixelLevels
-from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth, Event

@@ -31,7 +31,7 @@ import numpy as np
 from machine import describe_machine
 from PIL import Image
 
-from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
+from edge_runtime.calibrating.recalibration import CalibrationWish, calibrate_artefact
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.edge_runtime.sinks.broker import MOSQUITTO, Broker

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.artefact import read_tflite_file
-from edge_runtime.delegate import device_backend_loader
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.device_options import DeviceOptions
+from edge_runtime.edgetpu.delegate import device_backend_loader
 from edge_runtime.errors import BackendError
 
 _COLD_STARTS = 3

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.calibrating.false_alarm_bound import CONFIDENCE, highest_false_alarm_rate, images_needed
 from edge_runtime.errors import CalibrationError, MetadataError
-from edge_runtime.false_alarm_bound import CONFIDENCE, highest_false_alarm_rate, images_needed
 from edge_runtime.stored_fields import StoredFields
 
 NUM_SCORE_QUANTILES = 101

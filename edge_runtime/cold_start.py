@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> None:
     model, threads, device, *fallback = arguments
     loader: BackendLoader = load_backend
     if device != "cpu":
-        from edge_runtime.delegate import device_backend_loader
         from edge_runtime.device_options import DeviceOptions
+        from edge_runtime.edgetpu.delegate import device_backend_loader
 
         options = DeviceOptions(device, fallback[0] if fallback else None)
         loader = device_backend_loader(options, lambda line: print(line, file=sys.stderr))

@@ -6,14 +6,14 @@ from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata
 from edge_runtime.benchmark import BenchmarkResult
+from edge_runtime.calibrating.recalibration import ArtefactCalibration
 from edge_runtime.calibration import Calibration
 from edge_runtime.detection import Detection
-from edge_runtime.edgetpu_check import ON_CHIP_BYTES, EdgeTpuCheck
+from edge_runtime.edgetpu.check import ON_CHIP_BYTES, EdgeTpuCheck
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
 from edge_runtime.printable_text import printable
-from edge_runtime.recalibration import ArtefactCalibration
 
 INSPECTION_HEADER = "verdict     score         x threshold  ms        image"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata, read_artefact, read_tflite_file, strip_metadata, write_artefact
-from edge_runtime.edgetpu_rules import COMPILED_OPERATION
+from edge_runtime.edgetpu.rules import COMPILED_OPERATION
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import TensorInfo, inspect_flatbuffer
 from export.errors import ExportError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.artefact import ArtefactMetadata
-from edge_runtime.edgetpu_check import EdgeTpuCheck, bytes_text, check_for_edgetpu, fits_on_chip, too_large_text
+from edge_runtime.edgetpu.check import EdgeTpuCheck, bytes_text, check_for_edgetpu, fits_on_chip, too_large_text
 from export.building import BuiltModel
 from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, CompilerLog, compile_for_edgetpu, compiled_path
 from export.errors import ExportError

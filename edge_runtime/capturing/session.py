@@ -9,7 +9,7 @@ from time import monotonic
 
 import numpy as np
 
-from edge_runtime.calibration_images import find_good_images
+from edge_runtime.calibrating.calibration_images import find_good_images
 from edge_runtime.capturing.console import CaptureConsole
 from edge_runtime.capturing.options import CaptureOptions
 from edge_runtime.capturing.photograph_folder import PhotographFolder

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.calibrating import (
+from edge_runtime.calibrating.calibrate import (
     MapRange,
     calibrate,
     calibrate_with_defects,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.artefact import read_artefact
-from edge_runtime.calibrating import calibrate
+from edge_runtime.calibrating.calibrate import calibrate
 from edge_runtime.calibration import Calibration
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.text_output import info_record, info_text

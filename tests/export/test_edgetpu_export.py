@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from edge_runtime import edgetpu_check
 from edge_runtime.artefact import read_artefact
-from edge_runtime.edgetpu_rules import SUPPORTED_OPERATIONS
+from edge_runtime.edgetpu import check
+from edge_runtime.edgetpu.rules import SUPPORTED_OPERATIONS
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from export import ExportError, ExportOptions, ExportResult, export_run
 from export.building import BuiltModel
@@ -174,7 +174,7 @@ def test_past_the_bound_neither_file_is_written(run: Path, tmp_path: Path) -> No
 def test_a_model_too_large_for_the_chip_is_exported_on_demand_only(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edgetpu_check, "ON_CHIP_BYTES", 1000)
+    monkeypatch.setattr(check, "ON_CHIP_BYTES", 1000)
     options = ("--edgetpu-compiler", "none", "--max-auroc-drop", 1, "--max-verdict-flips", 1)
     (tmp_path / "m.tflite").write_bytes(b"an earlier artefact")
     line = _error_line(_export(run, tmp_path / "m.tflite", *options))
@@ -203,7 +203,7 @@ def test_parameters_that_the_compiler_leaves_off_the_chip_are_refused_unless_the
 def test_a_model_that_is_close_to_the_chip_s_size_is_left_to_the_compiler(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edgetpu_check, "SAFE_ON_CHIP_BYTES", 1000)
+    monkeypatch.setattr(check, "SAFE_ON_CHIP_BYTES", 1000)
     options = ("--edgetpu-compiler", "none", "--max-auroc-drop", 1, "--max-verdict-flips", 1)
     result = _export(run, tmp_path / "m.tflite", *options)
     assert result.exit_code == 0, result.output

@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from edge_runtime.edgetpu_check import check_for_edgetpu
+from edge_runtime.edgetpu.check import check_for_edgetpu
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.preprocessing import scale_pixels
 from export.edgetpu_graph import adapt_to_edgetpu

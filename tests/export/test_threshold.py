@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edge_runtime.calibrating import calibrate
+from edge_runtime.calibrating.calibrate import calibrate
 from edge_runtime.calibration import Calibration
 from export.disturbance import Purpose, with_disturbed_pixels
 from export.threshold import ThresholdTransfer

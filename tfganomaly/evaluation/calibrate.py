@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_runtime.calibrating import calibrate, map_extent, map_range_of_extents
+from edge_runtime.calibrating.calibrate import calibrate, map_extent, map_range_of_extents
 from edge_runtime.calibration import Calibration
 from tfganomaly.evaluation.scorer import BATCH_SIZE, Progress, Scorer, score_batch
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.calibrating import MapRange, calibrate
+from edge_runtime.calibrating.calibrate import MapRange, calibrate
 from edge_runtime.calibration import Calibration
 from edge_runtime.watching.drift import SMALLEST_DISTANCE, DriftMonitor
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from edge_runtime.calibrating import calibrate, measure_map_range
+from edge_runtime.calibrating.calibrate import calibrate, measure_map_range
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem, InspectionDataset

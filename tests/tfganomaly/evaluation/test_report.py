@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime.calibrating import calibrate_with_defects, measure_map_range
+from edge_runtime.calibrating.calibrate import calibrate_with_defects, measure_map_range
 from edge_runtime.errors import OutputError
 from edge_runtime.outline import FOUND_COLOUR, TRUE_COLOUR
 from tfganomaly.data.items import ImageItem

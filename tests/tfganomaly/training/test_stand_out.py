@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime.calibrating import MapRange, calibrate
+from edge_runtime.calibrating.calibrate import MapRange, calibrate
 from edge_runtime.preprocessing import Preprocessing, scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule
 from tfganomaly.data.items import ImageItem

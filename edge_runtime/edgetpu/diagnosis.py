@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_runtime.edgetpu_devices import EdgeTpuDevices
-from edge_runtime.edgetpu_library import LIBRARY_NAME, EdgeTpuLibrary
+from edge_runtime.edgetpu.devices import EdgeTpuDevices
+from edge_runtime.edgetpu.library import LIBRARY_NAME, EdgeTpuLibrary
 
 CRASH_WARNING = (
     "this is the vendor's build 16.0, which is known to crash with today's TFLite: if the process ends here, "

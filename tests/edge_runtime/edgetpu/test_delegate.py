@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime import edgetpu_devices
 from edge_runtime.artefact import write_artefact
-from edge_runtime.delegate import EdgeTpuSystem, device_backend_loader
 from edge_runtime.device_options import DeviceOptions
-from edge_runtime.edgetpu_devices import find_devices
-from edge_runtime.edgetpu_library import find_library
+from edge_runtime.edgetpu import devices
+from edge_runtime.edgetpu.delegate import EdgeTpuSystem, device_backend_loader
+from edge_runtime.edgetpu.devices import find_devices
+from edge_runtime.edgetpu.library import find_library
 from edge_runtime.errors import BackendError, DeviceError, OptionError
 from edge_runtime.interpreter import load_backend
-from tests.edge_runtime.edgetpu_machine import EdgeTpuMachine, elf_file
+from tests.edge_runtime.edgetpu.edgetpu_machine import EdgeTpuMachine, elf_file
 from tests.edge_runtime.tiny_model import tiny_flatbuffer, tiny_metadata
 
 COMPILED = tiny_flatbuffer(8, custom_operation="edgetpu-custom-op")
@@ -187,7 +187,7 @@ def test_a_usb_device_is_seen_and_its_user_told(
     loader = FakeLoader(ValueError("none"))
     assert words in failure(machine, loader).details
     assert "end other programs that use the Edge TPU" in failure(machine, loader).details
-    monkeypatch.setattr(edgetpu_devices.os, "access", lambda path, mode: False)  # root could open it
+    monkeypatch.setattr(devices.os, "access", lambda path, mode: False)  # root could open it
     details = failure(machine, loader).details
     assert f"you may not open {node}: run `sudo usermod -aG plugdev $USER`" in details
 
@@ -304,14 +304,14 @@ def test_a_command_ends_with_the_diagnosis_as_one_block(tmp_path: Path, command:
 def test_a_crash_in_the_library_leaves_its_name_behind(built_library: Path) -> None:
     code = (
         "import sys\n"
-        "from edge_runtime.delegate import device_backend_loader\n"
+        "from edge_runtime.edgetpu.delegate import device_backend_loader\n"
         "from edge_runtime.device_options import DeviceOptions\n"
         "say = lambda line: print(line, file=sys.stderr, flush=True)\n"
         "device_backend_loader(DeviceOptions('edgetpu'), say)(b'....TFL3edgetpu-custom-op', 1)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={**os.environ, "LD_LIBRARY_PATH": str(built_library.parent), "EDGETPU_TEST_CRASH": "1"},
         capture_output=True,
         text=True,

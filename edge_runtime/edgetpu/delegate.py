@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.device_options import DeviceOptions
-from edge_runtime.edgetpu_devices import find_devices
-from edge_runtime.edgetpu_diagnosis import CRASH_WARNING, diagnosis
-from edge_runtime.edgetpu_library import LIBRARY_NAME, find_library
+from edge_runtime.edgetpu.devices import find_devices
+from edge_runtime.edgetpu.diagnosis import CRASH_WARNING, diagnosis
+from edge_runtime.edgetpu.library import LIBRARY_NAME, find_library
 from edge_runtime.errors import BackendError, DeviceError
 from edge_runtime.interpreter import Backend, BackendLoader, InterpreterBackend, find_interpreter, load_backend
 

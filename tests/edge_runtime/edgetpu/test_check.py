@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli import main
-from edge_runtime.edgetpu_check import (
+from edge_runtime.edgetpu.check import (
     CPU,
     EDGE_TPU,
     ON_CHIP_BYTES,
@@ -24,7 +24,7 @@ from edge_runtime.edgetpu_check import (
     bytes_text,
     check_for_edgetpu,
 )
-from edge_runtime.edgetpu_rules import SUPPORTED_OPERATIONS
+from edge_runtime.edgetpu.rules import SUPPORTED_OPERATIONS
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.text_output import edgetpu_text

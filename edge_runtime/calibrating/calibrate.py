@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edge_runtime.calibrating.defect_trade import BALANCED_MISS_COST, best_trade
+from edge_runtime.calibrating.false_alarm_bound import most_images_above
 from edge_runtime.calibration import NUM_SCORE_QUANTILES, Calibration, DefectCounts, num_above_quantile
-from edge_runtime.defect_trade import BALANCED_MISS_COST, best_trade
 from edge_runtime.errors import CalibrationError
-from edge_runtime.false_alarm_bound import most_images_above
 
 DEFAULT_FALSE_ALARM_RATE = 0.01
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.artefact import flatbuffer_sha256, replace_metadata
-from edge_runtime.calibrating import (
+from edge_runtime.calibrating.calibrate import (
     calibrate,
     calibrate_with_defects,
     check_confidence,
@@ -20,8 +20,8 @@ from edge_runtime.calibrating import (
     map_extent,
     map_range_of_extents,
 )
+from edge_runtime.calibrating.defect_trade import BALANCED_MISS_COST, check_miss_cost
 from edge_runtime.calibration import Calibration
-from edge_runtime.defect_trade import BALANCED_MISS_COST, check_miss_cost
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import CalibrationError, ImageError
 from edge_runtime.interpreter import Backend, BackendLoader, load_backend

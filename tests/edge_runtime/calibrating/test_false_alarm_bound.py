@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_runtime.false_alarm_bound import highest_false_alarm_rate, images_needed, most_images_above
+from edge_runtime.calibrating.false_alarm_bound import highest_false_alarm_rate, images_needed, most_images_above
 
 
 def binomial_share(count: int, rate: float, largest: int) -> float:

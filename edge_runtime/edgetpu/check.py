@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edge_runtime.edgetpu_rules import (
+from edge_runtime.edgetpu.rules import (
     COMPILED_OPERATION,
     QUANTIZED_TYPES,
     SIZE_DEPENDENT,

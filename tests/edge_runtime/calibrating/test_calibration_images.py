@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.calibration_images import find_defective_images, find_good_images
+from edge_runtime.calibrating.calibration_images import find_defective_images, find_good_images
 from edge_runtime.errors import CalibrationError, ImageError
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from edge_runtime.artefact import read_artefact
+from edge_runtime.calibrating.defect_trade import best_trade
+from edge_runtime.calibrating.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.calibration import DefectCounts
-from edge_runtime.defect_trade import best_trade
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import ArtefactError, CalibrationError, OutputError
 from edge_runtime.image_files import find_images
-from edge_runtime.recalibration import CalibrationWish, calibrate_artefact
 from edge_runtime.text_output import calibration_text
 from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
 

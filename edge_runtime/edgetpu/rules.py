@@ -1,7 +1,7 @@
 """What the Edge TPU can run, by the vendor's table for compiler 16.0 and runtime 14: one rule an operation.
 
 A rule looks at one operation alone and says why it does not map. What becomes of the whole graph is decided in
-`edgetpu_check.py`.
+`check.py`.
 """
 
 from __future__ import annotations

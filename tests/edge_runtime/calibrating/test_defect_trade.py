@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.defect_trade import DefectTrade, best_trade
+from edge_runtime.calibrating.defect_trade import DefectTrade, best_trade
 from edge_runtime.errors import CalibrationError
 
 GOOD = [1.0, 2.0, 3.0, 3.2, 6.0]
