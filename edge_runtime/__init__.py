@@ -31,7 +31,7 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "ScoreRule": "scoring",
     "TfganomalyError": "errors",
-    "calibrate_artefact": "recalibration",
+    "calibrate_artefact": "calibrating.recalibration",
     "HeatmapFolder": "inspection",
     "contact_sheet": "contact_sheet",
     "find_images": "image_files",
