@@ -24,8 +24,7 @@ class BrokerHealth:
         echo_seconds: How long the broker may take to give back what was published to a topic of the sink's own.
 
     Attributes:
-        failures: How many connections in a row were not to be had or did not last, the present one included until it
-            has.
+        has_lasted: Whether the latest connection has lasted for a while.
         is_refused: Whether the broker has refused the latest connection.
     """
 
@@ -35,7 +34,7 @@ class BrokerHealth:
         self._own_topic = f"{topic_prefix}/availability"
         self._steady_seconds = steady_seconds
         self._echo_seconds = echo_seconds
-        self.failures = 0
+        self.has_lasted = False
         self.is_refused = False
         self._problem = "not connected yet"
         self._short_lived, self._instability = 0, ""
@@ -45,7 +44,7 @@ class BrokerHealth:
 
     def connection_begins(self) -> None:
         """A connection is tried."""
-        self.failures += 1
+        self.has_lasted = False
 
     def connection_is_welcomed(self, now_seconds: float) -> None:
         """The broker has accepted it."""
@@ -68,7 +67,7 @@ class BrokerHealth:
             not self._is_echoed and self._own_topic not in refused_topics and lasted_seconds > self._echo_seconds
         )
         if lasted_seconds > self._steady_seconds:
-            self.failures = self._short_lived = 0
+            self.has_lasted, self._short_lived = True, 0
             self._problem = self._instability = ""
 
     def own_message_came_back(self) -> None:
@@ -78,7 +77,7 @@ class BrokerHealth:
     def connection_ended(self, reason: str, *, refused: bool) -> None:
         """It is over, or was not to be had."""
         self._problem, self.is_refused = reason, refused
-        if self._welcomed_seconds is not None and self.failures:
+        if self._welcomed_seconds is not None and not self.has_lasted:
             self._short_lived += 1
             if self._short_lived >= _SHORT_LIVED_IN_A_ROW:
                 self._problem = self._instability = self._again_and_again(reason)

@@ -17,9 +17,9 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
-from random import uniform
 from time import monotonic, sleep
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.errors import SinkError, TfganomalyError
 from edge_runtime.extras import needs_extra
 from edge_runtime.json_bytes import json_bytes
@@ -101,6 +101,7 @@ class MqttSink:
         self._judgements = judgements
         self._controls = controls
         self._times = times or MqttTimes()
+        self._back_off = BackOff(self._times.first_retry_seconds, self._times.longest_retry_seconds)
         self._constant_topics = {f"{topic_prefix}/availability": ONLINE.encode()}
         if discovery_prefix is not None:
             self._constant_topics |= discovery_messages(discovery_prefix, topic_prefix, device_name)
@@ -248,9 +249,11 @@ class MqttSink:
             )
 
     def _wait_before_retry(self) -> None:
-        times, broker = self._times, self._broker
-        longest = min(times.first_retry_seconds * 2 ** min(broker.failures, 20), times.longest_retry_seconds)
-        wait_seconds = times.refused_retry_seconds if broker.is_refused else uniform(longest / 2, longest)
+        if self._broker.has_lasted:
+            self._back_off.reset()
+        wait_seconds = self._back_off.next_seconds()
+        if self._broker.is_refused:
+            wait_seconds = self._times.refused_retry_seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closing, timeout=wait_seconds)
             if self._closing:  # a last attempt or two may still find the broker back

@@ -13,10 +13,10 @@ import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass
-from random import uniform
 from time import monotonic, time
 from urllib.parse import urlsplit
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.sinks.outage_queue import OutageQueue, QueuedMessage, priority_of
 from edge_runtime.sinks.sink import Evidence, SinkCounts
 from edge_runtime.sinks.wanted_judgements import is_wanted
@@ -34,7 +34,7 @@ class WebhookTimes:
 
     Attributes:
         request_seconds: For a connection, and for each part of an answer.
-        first_retry_seconds: Before the second attempt; doubled with each failure, and each time a random part of it.
+        first_retry_seconds: Before the second attempt; doubled with each failure, less a random part.
         longest_retry_seconds: Between two attempts at most, unless the server asks for more.
     """
 
@@ -138,7 +138,7 @@ class WebhookSink:
 
     def _post_until_taken(self, message: QueuedMessage) -> bool:
         """Deliver or give up one event. False when the time to close is over."""
-        attempts = 0
+        back_off = BackOff(self._times.first_retry_seconds, self._times.longest_retry_seconds)
         while True:
             status, reason, retry_after_seconds = self._post(message)
             if 200 <= status < 300:
@@ -152,8 +152,7 @@ class WebhookSink:
                 self._queue.reject(message)
                 return True
             self._problem = reason
-            attempts += 1
-            if not self._wait_before_retry(attempts, retry_after_seconds):
+            if not self._wait_before_retry(max(back_off.next_seconds(), retry_after_seconds)):
                 self._queue.return_unacknowledged()
                 return False
 
@@ -177,10 +176,8 @@ class WebhookSink:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return 0, f"no answer: {_reason(error)}", 0.0
 
-    def _wait_before_retry(self, attempts: int, retry_after_seconds: float) -> bool:
+    def _wait_before_retry(self, wait_seconds: float) -> bool:
         """Wait; False when the sink is closing and its time is over."""
-        longest = min(self._times.first_retry_seconds * 2 ** min(attempts - 1, 20), self._times.longest_retry_seconds)
-        wait_seconds = max(uniform(longest / 2, longest), retry_after_seconds)
         with self._changed:
             self._changed.wait_for(lambda: self._closing, timeout=wait_seconds)
             if not self._closing:

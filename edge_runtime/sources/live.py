@@ -8,8 +8,8 @@ from time import monotonic
 
 import numpy as np
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.errors import MissingExtraError, SourceError, TfganomalyError
-from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.camera import Camera, CameraLost, CameraOpener, EndOfVideo
 from edge_runtime.sources.source import SOURCE_COMPONENT, Frame
 from edge_runtime.watching.events import ComponentHealth

@@ -10,11 +10,11 @@ from time import monotonic
 
 import numpy as np
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.detector import AnomalyDetector, Examination
 from edge_runtime.errors import BackendError, ImageError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.sinks.sink import Evidence
-from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.source import Frame, Picture
 from edge_runtime.sources.view import View
 from edge_runtime.watching.decision import AlarmDecider, Transition

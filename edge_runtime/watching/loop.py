@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.calibration import check_threshold
-from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.pacing import Pacing
 from edge_runtime.sources.source import Source
 from edge_runtime.version import __version__

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.errors import MissingExtraError, SourceError
-from edge_runtime.sources.back_off import BackOff
 from edge_runtime.sources.camera import CameraLost, EndOfVideo
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.live import LiveSource

@@ -28,7 +28,7 @@ def test_an_interpreter_that_fails_is_loaded_anew_and_the_frame_judged(
 def test_an_accelerator_that_is_away_costs_no_frame_and_the_loop_stays_alive(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.1)
+    monkeypatch.setattr("edge_runtime.back_off.BackOff.next_seconds", lambda self: 0.1)
     monkeypatch.setattr("edge_runtime.watching.frame_judge._WAIT_SECONDS", 0.05)
     monkeypatch.setattr("edge_runtime.watching.loop._CHORES_EVERY_SECONDS", 0.05)
     interpreter = Interpreter()
@@ -46,7 +46,7 @@ def test_an_accelerator_that_is_away_costs_no_frame_and_the_loop_stays_alive(
 def test_a_frame_that_a_working_interpreter_never_takes_is_given_up(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.01)
+    monkeypatch.setattr("edge_runtime.back_off.BackOff.next_seconds", lambda self: 0.01)
     interpreter = Interpreter()
     source = ListSource([np.full((30, 40), 250, np.uint8), good(random)])
     session, sink = watch(source, with_interpreter(interpreter), frame_checks=False)
@@ -77,7 +77,7 @@ def test_an_inference_that_hangs_is_said_while_it_hangs(watch: Watch, random: np
 def test_a_late_inference_that_fails_is_not_called_well_before_one_succeeds(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.05)
+    monkeypatch.setattr("edge_runtime.back_off.BackOff.next_seconds", lambda self: 0.05)
     interpreter = Interpreter()
     session, sink = watch(ListSource([good(random)]), with_interpreter(interpreter), inference_limit_seconds=0.1)
     interpreter.wait_seconds, interpreter.failures = 0.3, 10**6
@@ -97,7 +97,7 @@ def test_a_late_inference_that_fails_is_not_called_well_before_one_succeeds(
 def test_an_upload_that_failed_before_the_model_was_loaded_again_does_not_keep_frames_from_being_well(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("edge_runtime.sources.back_off.BackOff.next_seconds", lambda self: 0.01)
+    monkeypatch.setattr("edge_runtime.back_off.BackOff.next_seconds", lambda self: 0.01)
     monkeypatch.setattr("edge_runtime.watching.loop._CHORES_EVERY_SECONDS", 0.05)
     interpreter, source = Interpreter(), ListSource([], ends=False)
     session, sink = watch(source, with_interpreter(interpreter), inference_limit_seconds=0.1)

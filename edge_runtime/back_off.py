@@ -20,9 +20,10 @@ class BackOff:
     _failures: int = 0
 
     def next_seconds(self) -> float:
-        """Return the wait after one more failure: doubled each time, less up to a quarter, so that many devices that
-        lost the same camera do not come back at the same moment.
-        """  # noqa: D205
+        """Return the wait after one more failure, doubled each time, less up to a quarter.
+
+        By that quarter many devices that lost the same camera or broker do not come back at the same moment.
+        """
         wait = min(self.longest_seconds, self.first_seconds * 2 ** min(self._failures, 30))
         self._failures += 1
         return wait * random.uniform(0.75, 1.0)
