@@ -61,7 +61,8 @@ class DriftMonitor:
         self.window_frames = window_frames
         self._quantiles = np.asarray(calibration.score_quantiles, np.float64)
         self._levels = np.linspace(0, 1, len(self._quantiles))
-        self._ranks = np.arange(max(1, window_frames) + 1, dtype=np.float64)
+        self._has_steps = bool((self._quantiles[1:] == self._quantiles[:-1]).any())
+        self._ranks = np.arange(max(1, window_frames), dtype=np.float64)
         self._num_calibrated = max(2, calibration.num_images)
         self._scores: deque[float] = deque(maxlen=max(1, window_frames))
         self._until_test = window_frames
@@ -118,12 +119,14 @@ class DriftMonitor:
     def _distance(self, rising: np.ndarray) -> tuple[float, bool]:
         """Largest distance of the empirical from the calibrated distribution function; whether scores are higher."""
         expected = np.interp(rising, self._quantiles, self._levels)
-        # Equal quantiles make a step of the calibrated function; below the step it has the lower value.
-        expected_before = self._levels[np.minimum(self._quantiles.searchsorted(rising, "left"), 100)]
-        expected_before = np.minimum(expected, expected_before)
-        ranks = self._ranks[: len(rising) + 1] / len(rising)
-        higher = max(0.0, float((expected_before - ranks[:-1]).max()))
-        lower = max(0.0, float((ranks[1:] - expected).max()))
+        shares_below = self._ranks[: len(rising)] / len(rising)
+        excess = excess_before = expected - shares_below
+        if self._has_steps:
+            # Equal quantiles make a step of the calibrated function; below the step it has the lower value.
+            expected_before = self._levels[np.minimum(self._quantiles.searchsorted(rising, "left"), 100)]
+            excess_before = np.minimum(expected, expected_before) - shares_below
+        higher = max(0.0, float(excess_before.max()))
+        lower = max(0.0, 1 / len(rising) - float(excess.min()))  # from each score on one more lies below
         return max(higher, lower), higher >= lower
 
     def _limit(self, num_scores: int) -> float:

@@ -49,8 +49,12 @@ class FrameChecks:
             Whether this frame tells nothing about a part: black, overexposed, or one of a frozen series.
         """
         sample = _sample(frame)
-        self._equal_frames = self._equal_frames + 1 if sample == self._latest else 1
+        is_equal = sample == self._latest
         self._latest = sample
+        if not is_equal and _num_seeing(sample[:_FIRST_LOOK]) > LARGEST_SHARE_SEEING * len(sample):
+            self._equal_frames, self._blind_frames, self.problem = 1, 0, ""  # as nearly every frame is
+            return False
+        self._equal_frames = self._equal_frames + 1 if is_equal else 1
         darkness = _darkness(sample)
         self._blind_frames = self._blind_frames + 1 if darkness else 0
         is_frozen = self._equal_frames >= self._frozen_frames
@@ -63,12 +67,16 @@ class FrameChecks:
         return bool(darkness) or is_frozen
 
 
+def _num_seeing(sample: bytes) -> int:
+    """Count the pixels that are neither black nor white: to delete some values from bytes is to count them."""
+    return len(sample.translate(None, _BLACK_OR_WHITE))
+
+
 def _darkness(sample: bytes) -> str:
-    """Return what makes a picture blind, nothing if it is not; to delete some values from bytes is to count them."""
+    """Return what makes a picture blind, nothing if it is not."""
     seeing_up_to = LARGEST_SHARE_SEEING * len(sample)
-    for some in (sample[:_FIRST_LOOK], sample):  # nearly every frame shows at the first look that it is not blind
-        if len(some.translate(None, _BLACK_OR_WHITE)) > seeing_up_to:
-            return ""
+    if _num_seeing(sample) > seeing_up_to:
+        return ""
     if len(sample.translate(None, _BLACK)) <= seeing_up_to:
         return "The frames are black: the lamp or the camera is off, or the lens is covered."
     if len(sample.translate(None, _WHITE)) <= seeing_up_to:
