@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from export.building import BuiltModel
     from export.edgetpu_target import EdgeTpuTarget
     from export.images import ExportImages
-    from export.parity import ScoredOutputs
+    from export.parity import ArtefactParity, ScoredOutputs
     from export.threshold import ThresholdTransfer
     from tfganomaly.training.run import TrainedRun
 
@@ -76,46 +76,29 @@ def export_run(
     tell = progress or (lambda stage, done, total: None)
     output_path = Path(output_path)
     require_extra("export")
-    _check_output(output_path)
-    files, refused = ParityFiles.beside(output_path), ParityFiles.beside(output_path.with_suffix(f".refused{_SUFFIX}"))
-    for path in (files.json, files.html, refused.json, refused.html):
-        if path.is_dir():
-            raise ExportError(f"'{path}' is a folder; the parity report is written there. Move it away.")
+    files, refused = _free_places(output_path)
     compiler = find_compiler(options.edgetpu_compiler) if options.target == "edgetpu" else None
     if compiler is not None:
         _check_output(compiled_path(output_path))
     run, images = _open_run(run, options, data_source, archive, tell)
     graph, lowering_difference = _lower(run, images, options, tell)
 
-    from export.building import build_model
-    from export.edgetpu_target import refuse_too_large, target_edgetpu
+    from export.edgetpu_target import refuse_too_large
     from export.gate import gate_failures
     from export.latency import measure_latencies_ms
-    from export.parity import ParityReport, compare_with_run, score_images
+    from export.parity import ParityReport, score_images
     from export.parity_report import write_parity_report
-    from export.threshold import ThresholdTransfer
     from tfganomaly.evaluation.metrics import image_auroc
 
     if options.target == "edgetpu" and not options.allow_off_chip:
         refuse_too_large(graph.model.count_params())  # a byte each at least: said before the work
     scored_run = score_images(run, images.parity, lambda *count: tell("score with the run", *count))
-    transfer = ThresholdTransfer(run, images.held_back, options.seed)
-    files_to_compare: list[tuple[BuiltModel, ArtefactMetadata, ScoredOutputs]] = []
-    edgetpu: EdgeTpuTarget | None = None
-    for quantization in _quantizations(options):
-        built = build_model(quantization, graph, images, run.score_rule, options, tell)
-        if options.target == "edgetpu" and not files_to_compare:
-            edgetpu = target_edgetpu(built, compiler, options, tell)
-        files_to_compare.append((built, *_calibrate_and_score(built, run, transfer, images, options, tell)))
+    candidates, edgetpu = _candidates(run, images, graph, compiler, options, tell)
     tell("measure times", 0, 1)
-    latencies_ms = measure_latencies_ms([built.flatbuffer for built, _, _ in files_to_compare], images.held_back[0])
+    latencies_ms = measure_latencies_ms([one.built.flatbuffer for one in candidates], images.held_back[0])
     tell("measure times", 1, 1)
-    run_margin = run.threshold - float(np.median(run.calibration.score_quantiles))
-    compared = [
-        compare_with_run(built.title, scored_run, run_margin, scored, images.parity, built.inspection, latency_ms)
-        for (built, _, scored), latency_ms in zip(files_to_compare, latencies_ms, strict=True)
-    ]
-    built, metadata, _ = files_to_compare[0]
+    fine_tuning = candidates[0].built.fine_tuning
+    compared = _compared(run, scored_run, candidates, latencies_ms, images)
     report = ParityReport(
         run=run.description,
         data=f"{images.data_name}, {images.parity.part}",
@@ -125,10 +108,10 @@ def export_run(
         run_threshold=run.threshold,
         run_auroc=image_auroc(images.parity.labels, scored_run.scores),
         num_stand_ins=images.parity.num_stand_ins,
-        artefacts=tuple(compared),
+        artefacts=compared,
         lowering_difference=lowering_difference,
-        fine_tuning=built.fine_tuning.history if built.fine_tuning else (),
-        best_step=built.fine_tuning.best_step if built.fine_tuning else 0,
+        fine_tuning=fine_tuning.history if fine_tuning else (),
+        best_step=fine_tuning.best_step if fine_tuning else 0,
         failures=gate_failures(compared[0], images.parity.labels, options),
         edgetpu=edgetpu,
     )
@@ -139,11 +122,12 @@ def export_run(
             f"'{refused.html}'.",
             refused.html,
         )
-    data = {**metadata.data, "exported_with": _data_at_hand(run, images)}
-    metadata = replace(metadata, parity=report.summary(), data=data)
+    chosen = candidates[0]
+    data = {**chosen.metadata.data, "exported_with": _data_at_hand(run, images)}
+    metadata = replace(chosen.metadata, parity=report.summary(), data=data)
     # The report last: it says that the files were exported.
     compiled = edgetpu.write_compiled(output_path, metadata) if edgetpu else None
-    written = write_artefact(output_path, built.flatbuffer, metadata)
+    written = write_artefact(output_path, chosen.built.flatbuffer, metadata)
     write_parity_report(report, files)
     for path in (refused.json, refused.html):
         path.unlink(missing_ok=True)  # of an earlier try
@@ -157,6 +141,68 @@ def export_run(
         seconds=time.monotonic() - started,
         notes=_notes(run, images, metadata, options, output_path, compiled),
         compiled=compiled,
+    )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A built file with its metadata, and what it says of the images of the comparison."""
+
+    built: BuiltModel
+    metadata: ArtefactMetadata
+    scored: ScoredOutputs
+
+
+def _free_places(output_path: Path) -> tuple[ParityFiles, ParityFiles]:
+    """Returns where the report goes, and where that of a refused file; nothing stands in the way there."""
+    _check_output(output_path)
+    files, refused = ParityFiles.beside(output_path), ParityFiles.beside(output_path.with_suffix(f".refused{_SUFFIX}"))
+    for path in (files.json, files.html, refused.json, refused.html):
+        if path.is_dir():
+            raise ExportError(f"'{path}' is a folder; the parity report is written there. Move it away.")
+    return files, refused
+
+
+def _candidates(
+    run: TrainedRun,
+    images: ExportImages,
+    graph: Any,
+    compiler: Path | None,
+    options: ExportOptions,
+    tell: Progress,
+) -> tuple[list[_Candidate], EdgeTpuTarget | None]:
+    """Builds, calibrates and scores the file asked for, then those that it is compared with."""
+    from export.building import build_model
+    from export.edgetpu_target import target_edgetpu
+    from export.threshold import ThresholdTransfer
+
+    transfer = ThresholdTransfer(run, images.held_back, options.seed)
+    candidates: list[_Candidate] = []
+    edgetpu: EdgeTpuTarget | None = None
+    for quantization in _quantizations(options):
+        built = build_model(quantization, graph, images, run.score_rule, options, tell)
+        if options.target == "edgetpu" and not candidates:
+            edgetpu = target_edgetpu(built, compiler, options, tell)
+        candidates.append(_Candidate(built, *_calibrate_and_score(built, run, transfer, images, options, tell)))
+    return candidates, edgetpu
+
+
+def _compared(
+    run: TrainedRun,
+    scored_run: ScoredOutputs,
+    candidates: Sequence[_Candidate],
+    latencies_ms: Sequence[float],
+    images: ExportImages,
+) -> tuple[ArtefactParity, ...]:
+    """Holds each file against the run."""
+    from export.parity import compare_with_run
+
+    run_margin = run.threshold - float(np.median(run.calibration.score_quantiles))
+    return tuple(
+        compare_with_run(
+            one.built.title, scored_run, run_margin, one.scored, images.parity, one.built.inspection, latency_ms
+        )
+        for one, latency_ms in zip(candidates, latencies_ms, strict=True)
     )
 
 
