@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.errors import BackendError
 from edge_runtime.preprocessing import scale_pixels
 
+_UINT8 = np.dtype(np.uint8)
 _LIMITS = {
     name: (np.float32(np.iinfo(name).min), np.float32(np.iinfo(name).max)) for name in ("int8", "uint8", "int16")
 }
@@ -113,8 +114,7 @@ class PixelLevels:
         Raises:
             ValueError: The pixels are of another shape or type.
         """
-        try:
-            self._look_up(pixels, None, content[0], "clip")  # no pixel is clipped; the other modes copy once more
-        except (TypeError, ValueError):
+        if pixels.dtype != _UINT8 or pixels.shape != content.shape[1:]:
             expected = content.shape[1:]
-            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.") from None
+            raise ValueError(f"The pixels are {pixels.dtype} {pixels.shape}; uint8 {expected} was expected.")
+        self._look_up(pixels, None, content[0], "clip")  # no pixel is clipped; the other modes copy once more

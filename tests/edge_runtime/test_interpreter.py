@@ -33,7 +33,8 @@ def test_a_model_is_run_on_pixels_and_its_outputs_are_as_it_holds_them(quantized
 @pytest.mark.parametrize("quantized", [True, False])
 def test_pixels_of_another_size_or_type_are_refused(quantized: bool) -> None:
     backend = load_backend(tiny_flatbuffer(16, quantized=quantized), 1)
-    for pixels in (np.zeros((16, 15, 1), np.uint8), np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16, 1), np.float32)):
+    others = [np.zeros((16, 16, 1), dtype) for dtype in (np.float32, np.int16, np.int64, np.bool_)]
+    for pixels in (np.zeros((16, 15, 1), np.uint8), np.zeros((16, 16, 3), np.uint8), *others):
         with pytest.raises(ValueError, match=r"uint8 \(16, 16, 1\) was expected"):
             backend.run(pixels)
 
