@@ -12,15 +12,13 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the child process is started by the file's name
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 """From an image, float32 (H, W, C) in [-1, 1], to the model's outputs, float32 (1, h, w, C), in the file's order."""
@@ -160,18 +158,32 @@ def _channels_last(output: np.ndarray) -> np.ndarray:
 
 
 def _load_litert(path: Path, threads: int) -> Run:
-    from edge_runtime.interpreter import load_backend
-    from edge_runtime.preprocessing import unscale_pixels
-    from edge_runtime.quantization import dequantize
+    from ai_edge_litert.interpreter import Interpreter
 
-    backend = load_backend(path.read_bytes(), threads)
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    (taken,), given = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(image: np.ndarray) -> list[np.ndarray]:
         """From float32 to float32, as the others are asked; a device saves the way there, its pixels are uint8."""
-        outputs = backend.run(unscale_pixels(image))
-        return [dequantize(output, of) for output, of in zip(outputs, backend.output_details, strict=True)]
+        interpreter.set_tensor(taken["index"], _quantized(image[np.newaxis], taken))
+        interpreter.invoke()
+        return [_dequantized(interpreter.get_tensor(output["index"]), output) for output in given]
 
     return run
+
+
+def _quantized(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return values
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def _dequantized(integers: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
+    scale, zero_point = tensor["quantization"]
+    return (integers - np.float32(zero_point)) * np.float32(scale) if scale else integers
 
 
 def _load_onnxruntime(path: Path, threads: int) -> Run:

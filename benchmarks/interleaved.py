@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from int8_runtimes import ModelFile, Run
 
+from edge_runtime.interpreter import native_notes_hidden
+
 _IMAGES_A_TURN = 5
 _WARM_UP_IMAGES = 10
 # Who has slept is not interrupted at once by what else the machine runs; the first image after it is not timed.
@@ -34,10 +36,10 @@ def figures_of_files(
     usual = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # threads that a runtime starts inherit it
     try:
-        one_thread = _interleaved({name: file.load(threads=1) for name, file in files.items()}, image, rounds)
+        one_thread = _interleaved(_load(files, threads=1), image, rounds)
     finally:
         os.sched_setaffinity(0, usual)
-    two_threads = _interleaved({name: file.load(threads=2) for name, file in files.items()}, image, rounds)
+    two_threads = _interleaved(_load(files, threads=2), image, rounds)
     first_scores: dict[str, list[tuple[float, float]]] = {name: [] for name in files}
     for _ in range(_FIRST_SCORES):
         for name, file in files.items():
@@ -53,6 +55,11 @@ def figures_of_files(
         }
         for name, file in files.items()
     }
+
+
+def _load(files: Mapping[str, ModelFile], threads: int) -> dict[str, Run]:
+    with native_notes_hidden():
+        return {name: file.load(threads) for name, file in files.items()}
 
 
 class _Medians(NamedTuple):

@@ -22,30 +22,31 @@ if TYPE_CHECKING:
     from tfganomaly.models.ganomaly import Ganomaly
     from tfganomaly.options import ModelOptions
 
-LEAKY_RELU_SLOPE = 0.2
 INITIAL_STDDEV = 0.02
 COLLAPSED_DISCRIMINATOR_LOSS = 1e-5
 SMALLEST_MAP = 4
 
 
-def encoder_stages(image_size: int, channels: int, width: int, extra_layers: int) -> tuple[nn.Sequential, int]:
+def encoder_stages(
+    image_size: int, channels: int, width: int, extra_layers: int, slope: float
+) -> tuple[nn.Sequential, int]:
     """The convolutions from the image to the 4 x 4 map, and the map's channels."""
     size, filters = image_size // 2, width
     stages: list[nn.Module] = [
         nn.Conv2d(channels, filters, 4, 2, 1, bias=False),
-        nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
+        nn.LeakyReLU(slope, inplace=True),
     ]
     for _ in range(extra_layers):
         stages += [
             nn.Conv2d(filters, filters, 3, 1, 1, bias=False),
             nn.BatchNorm2d(filters),
-            nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
+            nn.LeakyReLU(slope, inplace=True),
         ]
     while size > SMALLEST_MAP:
         stages += [
             nn.Conv2d(filters, 2 * filters, 4, 2, 1, bias=False),
             nn.BatchNorm2d(2 * filters),
-            nn.LeakyReLU(LEAKY_RELU_SLOPE, inplace=True),
+            nn.LeakyReLU(slope, inplace=True),
         ]
         size, filters = size // 2, 2 * filters
     return nn.Sequential(*stages), filters
@@ -54,9 +55,11 @@ def encoder_stages(image_size: int, channels: int, width: int, extra_layers: int
 class Encoder(nn.Module):
     """Image (B, C, H, W) to latent vector (B, nz, 1, 1)."""
 
-    def __init__(self, image_size: int, channels: int, latent_size: int, width: int, extra_layers: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, latent_size: int, width: int, extra_layers: int, slope: float
+    ) -> None:
         super().__init__()
-        self.stages, filters = encoder_stages(image_size, channels, width, extra_layers)
+        self.stages, filters = encoder_stages(image_size, channels, width, extra_layers, slope)
         self.latent = nn.Conv2d(filters, latent_size, SMALLEST_MAP, 1, 0, bias=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -95,9 +98,9 @@ class Decoder(nn.Module):
 class Discriminator(nn.Module):
     """Image to the probability of "real" (B,) and the feature map (B, 4 * width, 4, 4)."""
 
-    def __init__(self, image_size: int, channels: int, width: int, extra_layers: int) -> None:
+    def __init__(self, image_size: int, channels: int, width: int, extra_layers: int, slope: float) -> None:
         super().__init__()
-        self.stages, filters = encoder_stages(image_size, channels, width, extra_layers)
+        self.stages, filters = encoder_stages(image_size, channels, width, extra_layers, slope)
         self.classifier = nn.Conv2d(filters, 1, SMALLEST_MAP, 1, 0, bias=False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,10 +132,11 @@ class PytorchGanomaly:
         assert options.channels is not None
         shape = (options.image_size, options.channels)
         generator = (*shape, options.latent_size, options.generator_width, options.extra_layers)
-        self.encoder, self.decoder = Encoder(*generator), Decoder(*generator)
-        self.reconstruction_encoder = Encoder(*generator)
+        slope = options.leaky_relu_slope
+        self.encoder, self.decoder = Encoder(*generator, slope), Decoder(*generator)
+        self.reconstruction_encoder = Encoder(*generator, slope)
         self.generator = nn.ModuleList([self.encoder, self.decoder, self.reconstruction_encoder])
-        self.discriminator = Discriminator(*shape, options.discriminator_width, options.extra_layers)
+        self.discriminator = Discriminator(*shape, options.discriminator_width, options.extra_layers, slope)
         for network in (self.generator, self.discriminator):
             network.apply(_draw_initial_weights)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), learning_rate, (beta_1, 0.999))

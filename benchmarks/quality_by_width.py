@@ -1,11 +1,12 @@
-"""Trains or takes a run for each width, exports it in every quantization, and measures quality, size and latency."""
+"""Trains or takes a run for each network, exports it in every quantization, and measures quality, size and latency."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,28 @@ from tfganomaly.training.run import TrainedRun, load_run
 from tfganomaly.training.run_folder import RunFolder
 from tfganomaly.training.trainer import train
 
-_QUANTIZATIONS = {"float32": "LiteRT float32", "ptq": "LiteRT int8 (ptq)", "qat": "LiteRT int8 (qat)"}
+_OURS: Mapping[str, Mapping[str, Any]] = {
+    "LiteRT float32": {"quantization": "float32"},
+    "LiteRT int8 (ptq)": {"quantization": "ptq"},
+    "LiteRT int8 (qat)": {"quantization": "qat"},
+    "LiteRT int8 (qat), Edge TPU's form": {"quantization": "qat", "target": "edgetpu", "edgetpu_compiler": "none"},
+}
 
 
 def quality_tables(
     arguments: argparse.Namespace, peers: Sequence[str], folder: Path
 ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-    """Yields a title and rows for each width and latent size, widest first; the files of a run are timed in turns."""
+    """Yields a title and rows for each network, widest first; the files of a run are timed in turns."""
     runs_folder = arguments.runs_folder or folder
-    for latent_size in arguments.latent_sizes:
-        for width in sorted(arguments.widths, reverse=True):
-            run_folder = runs_folder / f"width{width}-latent{latent_size}-seed{arguments.seed}"
-            run = _trained_run(arguments, run_folder, width, latent_size)
-            place = folder / f"files-{width}-{latent_size}"
-            place.mkdir()
-            yield f"width {width}, latent size {latent_size}", _rows_of_run(run, peers, place, arguments)
+    widths = sorted(arguments.widths, reverse=True)
+    for slope, latent_size, width in product(arguments.leaky_relu_slopes, arguments.latent_sizes, widths):
+        activation = f"LeakyReLU {slope:g}" if slope else "ReLU"
+        name = f"width {width}, latent size {latent_size}, {activation}"
+        run_folder = runs_folder / f"{name}, seed {arguments.seed}".replace(", ", "-").replace(" ", "")
+        run = _trained_run(arguments, run_folder, width, latent_size, slope)
+        place = folder / f"files of {name}"
+        place.mkdir()
+        yield name, _rows_of_run(run, peers, place, arguments)
 
 
 def _rows_of_run(
@@ -51,10 +59,10 @@ def _rows_of_run(
 ) -> dict[str, dict[str, Any]]:
     dataset = run.config.open_dataset()
     aurocs = {"run": evaluate(run, dataset).image_auroc}
-    files = {}
-    for quantization, name in _QUANTIZATIONS.items():
-        path = place / f"{quantization}.tflite"
-        export_run(run, path, ExportOptions(quantization=quantization, max_auroc_drop=1.0, max_verdict_flips=1.0))
+    files: dict[str, ModelFile] = {}
+    for name, wishes in _OURS.items():
+        path = place / f"{len(files)}.tflite"
+        export_run(run, path, ExportOptions(**wishes, max_auroc_drop=1.0, max_verdict_flips=1.0))
         aurocs[name] = evaluate(AnomalyDetector(path), dataset).image_auroc
         files[name] = ModelFile("litert", path, run.preprocessing.input_shape)
     graph = lower_graph(run.model.inference_graph())
@@ -99,12 +107,15 @@ class _PeerScorer:
         return ModelOutputs(**{name: np.concatenate(values) for name, values in named})
 
 
-def _trained_run(arguments: argparse.Namespace, path: Path, width: int, latent_size: int) -> TrainedRun:
+def _trained_run(
+    arguments: argparse.Namespace, path: Path, width: int, latent_size: int, leaky_relu_slope: float
+) -> TrainedRun:
     options = {
         "image_size": arguments.image_size,
         "generator_width": width,
         "discriminator_width": width,
         "latent_size": latent_size,
+        "leaky_relu_slope": leaky_relu_slope,
         "epochs": arguments.epochs,
         "max_train_images": arguments.max_train_images,
         "seed": arguments.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,14 @@ class Network:
         channels: Channels of its input.
         width: Channels after its first convolution (ngf).
         latent_size: Length of the latent vector (nz).
+        leaky_relu_slope: Of its encoders' activation; 0 is ReLU.
     """
 
     image_size: int
     channels: int
     width: int
     latent_size: int
+    leaky_relu_slope: float = 0.2
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -50,6 +53,7 @@ def draw_network(network: Network, seed: int = 0) -> keras.Model:
         latent_size=network.latent_size,
         generator_width=network.width,
         discriminator_width=2,
+        leaky_relu_slope=network.leaky_relu_slope,
     )
     model = Ganomaly(options).inference_graph()
     rng = np.random.default_rng(seed)
@@ -71,12 +75,11 @@ def draw_images(network: Network, count: int, seed: int = 1) -> np.ndarray:
     return np.clip(squares + rng.normal(0, 0.1, squares.shape), -1, 1).astype(np.float32)
 
 
-def forms(model: keras.Model) -> dict[str, LoweredGraph]:
+def forms(network: Network) -> dict[str, LoweredGraph]:
     """The graph as export writes it, and what each of its choices changes, by name."""
-    plain = lower_graph(model)
+    plain = lower_graph(draw_network(network))
     exported = replace_transposed_convolutions(plain)
-    relu = keras.models.clone_model(model, clone_function=_relu_for_leaky_relu)
-    relu.set_weights(model.get_weights())
+    relu = draw_network(dataclasses.replace(network, leaky_relu_slope=0.0))
     return {
         "as exported": exported,
         "transposed convolutions kept": plain,
@@ -86,12 +89,6 @@ def forms(model: keras.Model) -> dict[str, LoweredGraph]:
             tf_keras.Model(exported.model.input, exported.model.outputs[:2]), exported.output_names[:2]
         ),
     }
-
-
-def _relu_for_leaky_relu(layer: Any) -> Any:
-    if isinstance(layer, keras.layers.LeakyReLU):
-        return keras.layers.ReLU(name=layer.name)
-    return layer.__class__.from_config(layer.get_config())
 
 
 def _with_prelu(graph: LoweredGraph) -> LoweredGraph:

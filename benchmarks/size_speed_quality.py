@@ -5,13 +5,14 @@ r"""What detection costs in bytes and milliseconds: networks of several widths, 
         --runs-folder runs --json pareto.json
 
 The first tables need no training: drawn weights, because latency does not depend on them. With DATA another one trains
-a run for each width and latent size, or takes the finished run out of --runs-folder (an interrupted one it resumes),
-and exports and evaluates each quantization. ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same network and the
-same calibration images, and in the latency tables also with our rewriting of its transposed convolutions; without them
-(pip install 'tfganomaly[peers]') their rows are left out, with a line that says so. Latencies are medians over
-interleaved rounds from a float32 image in memory to the float32 outputs; with one thread the process is held on one
-core, and its processor time stands beside: on a busy machine that compares, and the latency does not. First score and
-peak memory are those of a fresh process on one core. Linux only.
+a run for each slope, latent size and width, or takes the finished run out of --runs-folder (an interrupted one it
+resumes), and exports and evaluates each quantization. ONNX Runtime (static QDQ) and OpenVINO (NNCF) get the same
+network and the same calibration images, and in the latency tables also with our rewriting of its transposed
+convolutions; without them (pip install 'tfganomaly[peers]') their rows are left out, with a line that says so.
+
+Latencies are medians over interleaved rounds from a float32 image in memory to the float32 outputs; with one thread the
+process is held on one core, and its processor time stands beside: on a busy machine that compares, and the latency does
+not. First score and peak memory are those of a fresh process on one core. Linux only.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--widths", nargs="+", type=int, default=[64, 32, 16, 8])
     parser.add_argument("--latent-sizes", nargs="+", type=int, default=[100], help="latency tables: the first alone")
+    parser.add_argument(
+        "--leaky-relu-slopes", nargs="+", type=float, default=[0.2], help="of the trained networks; 0 is ReLU"
+    )
     parser.add_argument("--rounds", type=int, default=60, help="of 5 images with each model")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="for one thread")
     parser.add_argument("--archive", type=Path, help="the data's local file")
@@ -100,7 +104,7 @@ def _peer_versions(peers: Sequence[str]) -> dict[str, str]:
 
 
 def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder: Path) -> dict[str, Any]:
-    from random_networks import Network, draw_images, draw_network, forms
+    from random_networks import Network, draw_images, forms
 
     from export.conversion import convert_to_float32, convert_with_calibration
 
@@ -109,7 +113,7 @@ def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder:
         for width in arguments.widths:
             network = Network(image_size, channels, width, arguments.latent_sizes[0])
             images = draw_images(network, CALIBRATION_IMAGES)
-            graphs = forms(draw_network(network))
+            graphs = forms(network)
             flatbuffers = {f"LiteRT int8, {form}": convert_with_calibration(g, images) for form, g in graphs.items()}
             flatbuffers["LiteRT float32, as exported"] = convert_to_float32(graphs["as exported"])
             place = folder / f"drawn-{image_size}-{channels}-{width}"
@@ -123,7 +127,20 @@ def _latency_tables(arguments: argparse.Namespace, peers: Sequence[str], folder:
             files |= peer_files(peers, graphs["as exported"], images, place / "rewritten", ", rewritten as ours")
             tables[str(network)] = figures_of_files(files, images[0], arguments.rounds, arguments.core)
             _print_table(str(network), tables[str(network)])
+            print(_beside_the_others(tables[str(network)]))
     return tables
+
+
+def _beside_the_others(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Says how the exported file compares with each other runtime's, as factors."""
+    ours = rows["LiteRT int8, as exported"]
+    others = ("LiteRT float32, as exported", "ONNX Runtime int8", "OpenVINO int8")
+    columns = ("CPU ms", "first score, s", "peak MB")
+    return "\n".join(
+        f"{name}: {', '.join(f'{rows[name][column] / ours[column]:.2f} times our {column}' for column in columns)}"
+        for name in others
+        if name in rows
+    )
 
 
 def _print_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> None:

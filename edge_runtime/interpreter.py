@@ -111,7 +111,7 @@ class InterpreterBackend:
     ) -> None:
         delegates = {} if delegate is None else {"experimental_delegates": [delegate]}
         try:
-            with _native_notes_hidden():
+            with native_notes_hidden():
                 self._interpreter = interpreter_class(model_content=flatbuffer, num_threads=num_threads, **delegates)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -169,7 +169,7 @@ def find_interpreter() -> tuple[str, Any, Any]:
 
 
 @contextmanager
-def _native_notes_hidden() -> Iterator[None]:
+def native_notes_hidden() -> Iterator[None]:
     """Keep the interpreter's "INFO: Created TensorFlow Lite XNNPACK delegate" out of the user's sight.
 
     It has no switch for that and writes straight to file descriptor 2. All other lines reach their place

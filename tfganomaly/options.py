@@ -62,6 +62,9 @@ class ModelOptions:
     generator_width: int = option(64, "Channels of the generator's first layer (ngf).", minimum=2)
     discriminator_width: int = option(64, "Channels of the discriminator's first layer (ndf).", minimum=2)
     extra_layers: int = option(0, "Extra 3 x 3 convolutions at the widest resolution.", minimum=0)
+    leaky_relu_slope: float = option(
+        0.2, "Slope below zero of the encoders' and the discriminator's activation; 0 is ReLU.", minimum=0, maximum=1
+    )
     adversarial_loss_weight: float = option(1.0, "Weight of the feature-matching loss.", minimum=0)
     contextual_loss_weight: float = option(50.0, "Weight of the reconstruction loss, L1.", minimum=0)
     latent_loss_weight: float = option(1.0, "Weight of the distance of the latent vectors.", minimum=0)

@@ -65,11 +65,14 @@ def test_an_unknown_option_or_recipe_is_refused():
         resolve_options("magic", {})
 
 
-@pytest.mark.parametrize("name", ["adversarial_loss_weight", "discriminator_width", "extra_layers"])
-def test_an_option_that_the_recipe_s_model_has_no_part_for_is_refused(name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("adversarial_loss_weight", 2), ("discriminator_width", 2), ("extra_layers", 2), ("leaky_relu_slope", 0.0)],
+)
+def test_an_option_that_the_recipe_s_model_has_no_part_for_is_refused(name, value):
     with pytest.raises(OptionError, match=f"--{name.replace('_', '-')} has no effect"):
-        resolve_options("inspection", {name: 2})
-    resolve_options("paper", {name: 2})
+        resolve_options("inspection", {name: value})
+    resolve_options("paper", {name: value})
 
 
 def test_every_option_says_what_it_does_and_names_are_unique():

@@ -38,7 +38,9 @@ MODELS: Mapping[str, ModelTraits] = {
         class_path="tfganomaly.models.window_ganomaly:WindowGanomaly",
         has_discriminator=False,
         usual_score={"components": {"relative_latent_l2": 1.0}, "pooling": "top", "map_source": "latent"},
-        without_effect=frozenset({"adversarial_loss_weight", "discriminator_width", "extra_layers"}),
+        without_effect=frozenset(
+            {"adversarial_loss_weight", "discriminator_width", "extra_layers", "leaky_relu_slope"}
+        ),
         needed_contrast_rule="fitted",
     ),
 }

@@ -34,11 +34,12 @@ class Ganomaly(EncoderDecoderEncoder):
     def __init__(self, options: ModelOptions, **keras_arguments: Any) -> None:
         super().__init__(options, **keras_arguments)
         size, _, channels = self.image_shape
-        nz, width, extra = options.latent_size, options.generator_width, options.extra_layers
-        self.encoder = networks.encoder(size, channels, nz, width, extra, "encoder")
-        self.decoder = networks.decoder(size, channels, nz, width, extra, "decoder")
-        self.reconstruction_encoder = networks.encoder(size, channels, nz, width, extra, "reconstruction_encoder")
-        self.discriminator = networks.discriminator(size, channels, options.discriminator_width, extra)
+        extra, slope = options.extra_layers, options.leaky_relu_slope
+        sizes = (size, channels, options.latent_size, options.generator_width, extra)
+        self.encoder = networks.encoder(*sizes, slope, "encoder")
+        self.decoder = networks.decoder(*sizes, "decoder")
+        self.reconstruction_encoder = networks.encoder(*sizes, slope, "reconstruction_encoder")
+        self.discriminator = networks.discriminator(size, channels, options.discriminator_width, extra, slope)
         self.loss_trackers = {
             name: keras.metrics.Mean(name)
             for name in (

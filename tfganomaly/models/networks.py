@@ -11,7 +11,6 @@ from keras import layers
 
 from tfganomaly.models.layers import WholeMapConv2D, WholeMapConv2DTranspose
 
-LEAKY_RELU_SLOPE = 0.2
 INITIAL_STDDEV = 0.02
 # PyTorch's momentum 0.1 weighs the new value, Keras's the old one.
 BATCH_NORM_MOMENTUM = 0.9
@@ -20,7 +19,13 @@ SMALLEST_MAP = 4
 
 
 def encoder(
-    image_size: int, channels: int, latent_size: int, width: int, extra_layers: int = 0, name: str = "encoder"
+    image_size: int,
+    channels: int,
+    latent_size: int,
+    width: int,
+    extra_layers: int = 0,
+    slope: float = 0.2,
+    name: str = "encoder",
 ) -> keras.Model:
     """Encodes an image to a latent vector.
 
@@ -30,13 +35,14 @@ def encoder(
         latent_size: Length of the latent vector.
         width: Channels after the first convolution; each halving of the image doubles them.
         extra_layers: 3 x 3 convolutions after the first one, at half the image's size.
+        slope: Of the activation below zero; 0 is ReLU.
         name: The network's name, a prefix of its variables.
 
     Returns:
         A model from (B, image_size, image_size, channels) to (B, 1, 1, latent_size).
     """
     image = keras.Input((image_size, image_size, channels), name=f"{name}_image")
-    feature = _encoder_stages(image, width, extra_layers, name)  # (B, 4, 4, 256)
+    feature = _encoder_stages(image, width, extra_layers, slope, name)  # (B, 4, 4, 256)
     latent = _whole_map_conv(latent_size, f"{name}_latent")(feature)  # (B, 1, 1, 100)
     return keras.Model(image, latent, name=name)
 
@@ -66,7 +72,12 @@ def decoder(
 
 
 def discriminator(
-    image_size: int, channels: int, width: int, extra_layers: int = 0, name: str = "discriminator"
+    image_size: int,
+    channels: int,
+    width: int,
+    extra_layers: int = 0,
+    slope: float = 0.2,
+    name: str = "discriminator",
 ) -> keras.Model:
     """Judges real against reconstructed: the encoder with one output.
 
@@ -75,7 +86,7 @@ def discriminator(
         sigmoid is the paper's D(x), and the feature f(x), the (B, 4, 4, 256) map before the last convolution.
     """
     image = keras.Input((image_size, image_size, channels), name=f"{name}_image")
-    feature = _encoder_stages(image, width, extra_layers, name)  # (B, 4, 4, 256)
+    feature = _encoder_stages(image, width, extra_layers, slope, name)  # (B, 4, 4, 256)
     logit = _whole_map_conv(1, f"{name}_logit")(feature)  # (B, 1, 1, 1)
     logit = layers.Reshape((1,), name=f"{name}_flat_logit")(logit)
     return keras.Model(image, [logit, feature], name=name)
@@ -104,20 +115,22 @@ def draw_initial_weights(network: keras.Model, seed_pair: object) -> None:
         variable.assign(drawn)
 
 
-def _encoder_stages(image: keras.KerasTensor, width: int, extra_layers: int, name: str) -> keras.KerasTensor:
+def _encoder_stages(
+    image: keras.KerasTensor, width: int, extra_layers: int, slope: float, name: str
+) -> keras.KerasTensor:
     """Halves the image down to 4 x 4, doubling the channels from the second stage on."""
     size, filters = image.shape[1] // 2, width
     tensor = _conv(filters, f"{name}_down{size}")(image)  # (B, 16, 16, 64)
-    tensor = _leaky_relu(f"{name}_down{size}")(tensor)
+    tensor = _leaky_relu(slope, f"{name}_down{size}")(tensor)
     for index in range(extra_layers):
         tensor = _conv(filters, f"{name}_extra{index}", kernel=3, stride=1)(tensor)
         tensor = _batch_norm(f"{name}_extra{index}")(tensor)
-        tensor = _leaky_relu(f"{name}_extra{index}")(tensor)
+        tensor = _leaky_relu(slope, f"{name}_extra{index}")(tensor)
     while size > SMALLEST_MAP:
         size, filters = size // 2, filters * 2
         tensor = _conv(filters, f"{name}_down{size}")(tensor)  # (B, 8, 8, 128), (B, 4, 4, 256)
         tensor = _batch_norm(f"{name}_down{size}")(tensor)
-        tensor = _leaky_relu(f"{name}_down{size}")(tensor)
+        tensor = _leaky_relu(slope, f"{name}_down{size}")(tensor)
     return tensor
 
 
@@ -158,8 +171,10 @@ def _batch_norm(name: str) -> layers.Layer:
     )
 
 
-def _leaky_relu(name: str) -> layers.Layer:
-    return layers.LeakyReLU(negative_slope=LEAKY_RELU_SLOPE, name=f"{name}_leaky_relu")
+def _leaky_relu(slope: float, name: str) -> layers.Layer:
+    if not slope:
+        return layers.ReLU(name=f"{name}_relu")
+    return layers.LeakyReLU(negative_slope=slope, name=f"{name}_leaky_relu")
 
 
 def _normal(mean: float = 0.0) -> keras.initializers.Initializer:

@@ -20,6 +20,7 @@ OTHER = ModelOptions(
     generator_width=8,
     discriminator_width=12,
     extra_layers=1,
+    leaky_relu_slope=0.1,
     adversarial_loss_weight=2.0,
     contextual_loss_weight=10.0,
     latent_loss_weight=3.0,

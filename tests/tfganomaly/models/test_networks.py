@@ -3,6 +3,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+import keras
+
 from tfganomaly.models import networks
 from tfganomaly.models.ganomaly import Ganomaly
 from tfganomaly.options import ModelOptions
@@ -49,6 +51,13 @@ def test_extra_layers_add_three_by_three_convolutions_with_batch_norm():
     plain, extra = networks.encoder(32, 1, 10, 8), networks.encoder(32, 1, 10, 8, extra_layers=2)
     added = trainable(extra.trainable_variables) - trainable(plain.trainable_variables)
     assert added == 2 * (3 * 3 * 8 * 8 + 2 * 8)
+
+
+def test_a_slope_of_zero_is_relu_which_export_can_fuse():
+    leaky, relu = networks.encoder(32, 1, 10, 8, slope=0.1), networks.encoder(32, 1, 10, 8, slope=0.0)
+    assert [layer.negative_slope for layer in leaky.layers if isinstance(layer, keras.layers.LeakyReLU)] == [0.1] * 3
+    assert sum(isinstance(layer, keras.layers.ReLU) for layer in relu.layers) == 3
+    assert trainable(relu.trainable_variables) == trainable(leaky.trainable_variables)
 
 
 def test_weights_start_as_the_paper_says():
