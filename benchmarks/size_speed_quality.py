@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from figures_file import figures_file
 from int8_runtimes import INSTALLATION, PEERS, ModelFile, missing_packages, peer_files
 from interleaved import figures_of_files
 from machine import describe_machine
@@ -39,7 +40,7 @@ def main() -> None:
     """Measures, prints tables, writes JSON."""
     arguments = _parse_arguments()
     import_quietly()
-    peers = [name for name in PEERS if not _reason_to_skip(name)]
+    peers = [name for name in PEERS if _can_take_part(name)]
     record: dict[str, Any] = {"machine": describe_machine(), "peers": _peer_versions(peers), "rounds": arguments.rounds}
     with tempfile.TemporaryDirectory() as folder:
         record["latency"] = _latency_tables(arguments, peers, Path(folder))
@@ -79,7 +80,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--max-train-images", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=figures_file)
     return parser.parse_args()
 
 
@@ -90,11 +91,12 @@ def _size_and_channels(text: str) -> tuple[int, int]:
     return int(size), int(channels)
 
 
-def _reason_to_skip(peer: str) -> str:
+def _can_take_part(peer: str) -> bool:
+    """Whether all packages of another runtime are installed; says which are not."""
     missing = missing_packages(peer)
     if missing:
         print(f"{peer} is left out: {', '.join(missing)} not installed ({INSTALLATION})", file=sys.stderr)
-    return ", ".join(missing)
+    return not missing
 
 
 def _peer_versions(peers: Sequence[str]) -> dict[str, str]:

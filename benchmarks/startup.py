@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from figures_file import figures_file
 from machine import describe_machine
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=figures_file)
     arguments = parser.parse_args()
     commands = {"--help": ["--help"], "inspect": ["inspect", str(arguments.model), str(arguments.image)]}
     record = {name: _measure(command, arguments.runs) for name, command in commands.items()}

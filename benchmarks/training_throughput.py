@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures_file import figures_file
 from machine import describe_machine
 from pytorch_reference import PytorchGanomaly, channels_first
 
@@ -139,7 +140,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=40, help="steps a turn")
     parser.add_argument("--threads", type=int, help="threads of both; default: what each chooses")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=figures_file)
     return parser.parse_args()
 
 

@@ -29,6 +29,7 @@ from time import thread_time
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from figures_file import figures_file
 from machine import describe_machine
 
 from edge_runtime.calibrating.recalibration import CalibrationWish, calibrate_artefact
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--blocks", type=int, default=200, help=f"blocks of {_BLOCK_FRAMES} frames of each kind")
     parser.add_argument("--no-xnnpack", action="store_true", help="use the interpreter's own, slower kernels")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=figures_file)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / arguments.model.name

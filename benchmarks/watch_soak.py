@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures_file import figures_file
 from machine import describe_machine
 from PIL import Image
 
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--images-per-second", type=float, default=200)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=figures_file)
     arguments = parser.parse_args()
     if MOSQUITTO is None:
         raise SystemExit("mosquitto is not installed (apt-get install mosquitto)")
@@ -134,17 +135,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
     broker.start()
     listener = Listener(broker.port, f"{PREFIX}/#")
     log = (work / "watch.log").open("w+", encoding="utf-8")
-    command = [sys.executable, "-m", "tfganomaly", "watch", str(calibrated), str(line)]
-    command += [
-        "--sink",
-        f"jsonl:{record}",
-        "--jsonl-max-mb",
-        "10000",
-        "--sink",
-        f"mqtt://127.0.0.1:{broker.port}/{PREFIX}",
-    ]
-    command += ["--sink-queue", str(10 * num_images), "--state", str(work / "judged")]
-    command += ["--alarm-frames", "1", "--alarm-window", "1", "--clear-frames", "1"]
+    command = _watch_command(calibrated, line, record, broker.port, num_images)
     watch = subprocess.Popen(command, stderr=log, stdout=log)
     progress = _Record(record)
     try:
@@ -161,21 +152,7 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         watch = subprocess.Popen(command, stderr=log, stdout=log)
         feeder.look_at(watch.pid, judged_before_restart + RSS_FIRST_AFTER)
         feeder.feed(quarter - feeder.number)
-        broker.stop(signal.SIGKILL)
-        feeder.feed(min(quarter, round(3 * images_per_second)))
-        broker.start()
-        feeder.feed(2 * quarter - feeder.number)
-        broker.send(signal.SIGSTOP)
-        feeder.feed(min(quarter, round(5 * images_per_second)))
-        broker.send(signal.SIGCONT)
-        feeder.feed(3 * quarter - feeder.number)
-        away = line.with_name("away")
-        line.rename(away)
-        time.sleep(2.5)
-        feeder.folder = away
-        feeder.feed(20)
-        away.rename(line)
-        feeder.folder = line
+        _feed_through_outages(feeder, broker, quarter, images_per_second)
         feeder.feed(num_images - feeder.number)
         expected = len(feeder.good) + len(feeder.corrupt)
         _wait(lambda: progress.read() and len(progress.judged) + len(progress.unreadable) >= expected, 120)
@@ -195,18 +172,9 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         listener.close()
         broker.close()
         log.close()
-    good, corrupt = set(feeder.good), set(feeder.corrupt)
     return SoakResult(
-        good_images=len(good),
-        judged=len(good & set(progress.judged)),
+        **_counts(feeder, progress, listener),
         judged_before_restart=judged_before_restart,
-        judged_twice=sum(count > 1 for count in progress.judged.values()),
-        not_judged=len(good - set(progress.judged)),
-        corrupt_images=len(corrupt),
-        corrupt_reported=sum(progress.unreadable[name] == 1 for name in corrupt),
-        alarms=len(progress.alarms),
-        alarms_arrived=len(progress.alarms & _arrived(listener)),
-        judgements_arrived=len({event["frame"] for event in _heard(listener, "judgement")}),
         rss_first_mb=round(feeder.rss_first_mb, 2),
         rss_last_mb=round(rss_last, 2),
         rss_growth=round(rss_last / feeder.rss_first_mb - 1, 4),
@@ -215,6 +183,50 @@ def soak(model: Path, work: Path, num_images: int, images_per_second: float) -> 
         seconds=round(seconds, 1),
         summary=summary,
     )
+
+
+def _watch_command(model: Path, line: Path, record: Path, port: int, num_images: int) -> list[str]:
+    """The program with a file and a broker as sinks, which raises and clears an alarm at every defect."""
+    command = [sys.executable, "-m", "tfganomaly", "watch", str(model), str(line)]
+    command += ["--sink", f"jsonl:{record}", "--jsonl-max-mb", "10000", "--sink", f"mqtt://127.0.0.1:{port}/{PREFIX}"]
+    command += ["--sink-queue", str(10 * num_images), "--state", str(record.with_name("judged"))]
+    return [*command, "--alarm-frames", "1", "--alarm-window", "1", "--clear-frames", "1"]
+
+
+def _feed_through_outages(feeder: _Feeder, broker: Broker, quarter: int, images_per_second: float) -> None:
+    """Put the second and third quarter there: without the broker, with a frozen one, at last without the folder."""
+    broker.stop(signal.SIGKILL)
+    feeder.feed(min(quarter, round(3 * images_per_second)))
+    broker.start()
+    feeder.feed(2 * quarter - feeder.number)
+    broker.send(signal.SIGSTOP)
+    feeder.feed(min(quarter, round(5 * images_per_second)))
+    broker.send(signal.SIGCONT)
+    feeder.feed(3 * quarter - feeder.number)
+    line = feeder.folder
+    away = line.with_name("away")
+    line.rename(away)
+    time.sleep(2.5)
+    feeder.folder = away
+    feeder.feed(20)
+    away.rename(line)
+    feeder.folder = line
+
+
+def _counts(feeder: _Feeder, progress: _Record, listener: Listener) -> dict[str, int]:
+    """What became of the images and the alarms, under the names of `SoakResult`."""
+    good, corrupt = set(feeder.good), set(feeder.corrupt)
+    return {
+        "good_images": len(good),
+        "judged": len(good & set(progress.judged)),
+        "judged_twice": sum(count > 1 for count in progress.judged.values()),
+        "not_judged": len(good - set(progress.judged)),
+        "corrupt_images": len(corrupt),
+        "corrupt_reported": sum(progress.unreadable[name] == 1 for name in corrupt),
+        "alarms": len(progress.alarms),
+        "alarms_arrived": len(progress.alarms & _arrived(listener)),
+        "judgements_arrived": len({event["frame"] for event in _heard(listener, "judgement")}),
+    }
 
 
 class _Feeder:

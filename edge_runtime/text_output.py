@@ -9,7 +9,7 @@ from edge_runtime.benchmark import BenchmarkResult
 from edge_runtime.calibrating.recalibration import ArtefactCalibration
 from edge_runtime.calibration import Calibration
 from edge_runtime.detection import Detection
-from edge_runtime.edgetpu.check import ON_CHIP_BYTES, EdgeTpuCheck
+from edge_runtime.edgetpu.check import ON_CHIP_BYTES, EdgeTpuCheck, bytes_text
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import FlatbufferInspection, TensorInfo
 from edge_runtime.inspection import InspectionResult
@@ -117,7 +117,7 @@ def edgetpu_text(check: EdgeTpuCheck) -> str:
         lines.append(line.rstrip())
     if check.num_mapped and check.parameter_bytes is not None:
         lines.append(
-            f"parameters: {check.parameter_bytes / 1e6:.2f} MB of {ON_CHIP_BYTES / 1024**2:.0f} MiB on the chip"
+            f"parameters: {bytes_text(check.parameter_bytes)} of {ON_CHIP_BYTES / 1024**2:.0f} MiB on the chip"
         )
     return "\n".join(map(printable, [*lines, *check.conclusions()]))
 

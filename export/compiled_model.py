@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_runtime.artefact import ArtefactMetadata, read_artefact, read_tflite_file, strip_metadata, write_artefact
+from edge_runtime.artefact import Artefact, ArtefactMetadata, read_artefact, read_tflite_file, strip_metadata
+from edge_runtime.atomic_files import write_bytes_atomically
 from edge_runtime.edgetpu.rules import COMPILED_OPERATION
 from edge_runtime.errors import ArtefactError
 from edge_runtime.flatbuffer import TensorInfo, inspect_flatbuffer
@@ -32,7 +33,7 @@ class CompiledModel:
 
         Args:
             given: The model that was compiled.
-            flatbuffer: What became of it.
+            flatbuffer: What became of it; metadata that is appended to it is taken off.
             name: What error texts call that.
 
         Raises:
@@ -58,23 +59,15 @@ class CompiledModel:
                 f"{name} has other inputs or outputs than the model that was compiled, so its scores could not be "
                 "computed."
             )
-        return cls(flatbuffer, tuple(places))
+        return cls(strip_metadata(flatbuffer), tuple(places))
 
     def output_positions(self, positions: Mapping[str, int]) -> dict[str, int]:
         """Where the named outputs of the model that was given stand in this one."""
         return {name: self.output_places[position] for name, position in positions.items()}
 
-    def write(self, path: str | os.PathLike[str], metadata: ArtefactMetadata) -> None:
-        """Writes it as an artefact.
-
-        Args:
-            path: The file.
-            metadata: That of the model that was given.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        write_artefact(path, self.flatbuffer, replace(metadata, outputs=self.output_positions(metadata.outputs)))
+    def with_metadata(self, metadata: ArtefactMetadata) -> Artefact:
+        """The artefact that it makes with the metadata of the model that was given."""
+        return Artefact(self.flatbuffer, replace(metadata, outputs=self.output_positions(metadata.outputs)))
 
 
 def attach_metadata(compiled: str | os.PathLike[str], exported: str | os.PathLike[str]) -> None:
@@ -90,8 +83,8 @@ def attach_metadata(compiled: str | os.PathLike[str], exported: str | os.PathLik
         OutputError: It cannot be written.
     """
     artefact = read_artefact(exported)
-    content = strip_metadata(read_tflite_file(compiled))
-    CompiledModel.made_from(artefact.flatbuffer, content, f"'{compiled}'").write(compiled, artefact.metadata)
+    model = CompiledModel.made_from(artefact.flatbuffer, read_tflite_file(compiled), f"'{compiled}'")
+    write_bytes_atomically(compiled, model.with_metadata(artefact.metadata).to_bytes())
 
 
 def _form(tensor: TensorInfo) -> tuple[Any, ...]:

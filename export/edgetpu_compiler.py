@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.atomic_files import write_bytes_atomically
 from edge_runtime.printable_text import printable
 from export.compiled_model import CompiledModel
 from export.errors import ExportError
@@ -27,7 +28,7 @@ SEARCH, SKIP = "auto", "none"
 _MOST_SECONDS = 900  # the program itself gives up after 180
 _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TABLE_HEAD = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
-_TABLE_LINE = re.compile(r"^(\S+)\s+(\d+)\s+(\S.*)$")
+_TABLE_LINE = re.compile(r"^(\S+)\s+(\d{1,9})\s+(\S.*)$")
 _NOT_UTF8 = "\ufffd"
 _MOST_UNREADABLE = 0.2  # of a line's characters; colours are fewer
 _TELLING = re.compile(r"error|invalid|abort|fail|not quantized|could not", re.IGNORECASE)
@@ -141,9 +142,10 @@ def compile_for_edgetpu(flatbuffer: bytes, compiler: Path) -> Compilation:
     Raises:
         ExportError: The program cannot be started, fails, takes too long, or did not write a model for the Edge TPU
             with the same inputs and outputs.
+        OutputError: The temporary folder has no room for the model.
     """
     with tempfile.TemporaryDirectory(prefix="tfganomaly-edgetpu-") as folder:
-        (Path(folder) / "model.tflite").write_bytes(flatbuffer)
+        write_bytes_atomically(Path(folder) / "model.tflite", flatbuffer)
         text = _run(compiler, folder)
         written, own_log = (Path(folder) / f"model_edgetpu{suffix}" for suffix in (".tflite", ".log"))
         if not written.is_file():
@@ -231,5 +233,5 @@ def _size_after(words: str, text: str) -> int | None:
     found = re.search(rf"{re.escape(words)}:\s*([\d.]+)\s*(B|KiB|MiB|GiB)", text)
     try:
         return round(float(found[1]) * _UNITS[found[2]]) if found else None
-    except ValueError:  # several points in the number
+    except (ValueError, OverflowError):  # several points in the number, or too many digits
         return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.artefact import ArtefactMetadata
+from edge_runtime.artefact import Artefact, ArtefactMetadata
 from edge_runtime.edgetpu.check import EdgeTpuCheck, bytes_text, check_for_edgetpu, fits_on_chip, too_large_text
 from export.building import BuiltModel
-from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, CompilerLog, compile_for_edgetpu, compiled_path
+from export.edgetpu_compiler import PROGRAM, SKIP, Compilation, CompilerLog, compile_for_edgetpu
 from export.errors import ExportError
 from export.options import ExportOptions
 
@@ -32,19 +32,6 @@ class EdgeTpuTarget:
     def summary(self) -> dict[str, Any]:
         """What the artefact says about it; the same for the same bytes on any machine."""
         return self.check.summary()
-
-    def compiled_summary(self) -> dict[str, Any]:
-        """What the compiled artefact says about it."""
-        assert self.compilation is not None
-        log = self.compilation.log
-        known = {} if log.fits_on_chip is None else {"fits_on_chip": log.fits_on_chip}
-        return {
-            **self.summary(),
-            **known,
-            "compiler": log.version,
-            "mapped_by_compiler": log.num_mapped if log.is_understood else None,
-            "off_chip_bytes": log.off_chip_bytes,
-        }
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object for the report."""
@@ -68,21 +55,19 @@ class EdgeTpuTarget:
         sentences = [f"{compiled}: {log.num_mapped} of {log.num_operations} operations on the Edge TPU.", *off_chip]
         return [*sentences, *(f"Static check: {sentence}" for sentence in self.check.conclusions())]
 
-    def write_compiled(self, artefact: Path, metadata: ArtefactMetadata) -> Path | None:
-        """Writes what the compiler made beside the artefact, with the metadata that the compiler drops.
-
-        Returns:
-            The file, or None where nothing was compiled.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+    def compiled_artefact(self, metadata: ArtefactMetadata) -> Artefact | None:
+        """What the compiler made, with the metadata that it drops and what it said; None where nothing was compiled."""
         if self.compilation is None:
             return None
-        path = compiled_path(artefact)
-        parity = {**metadata.parity, "edgetpu": self.compiled_summary()}
-        self.compilation.model.write(path, replace(metadata, parity=parity))
-        return path
+        log = self.compilation.log
+        summary = {
+            **self.summary(),
+            **({} if log.fits_on_chip is None else {"fits_on_chip": log.fits_on_chip}),
+            "compiler": log.version,
+            "mapped_by_compiler": log.num_mapped if log.is_understood else None,
+            "off_chip_bytes": log.off_chip_bytes,
+        }
+        return self.compilation.model.with_metadata(replace(metadata, parity={**metadata.parity, "edgetpu": summary}))
 
 
 def off_chip_text(log: CompilerLog) -> str:
@@ -146,4 +131,6 @@ def target_edgetpu(
         return EdgeTpuTarget(check, compilation)
     was_skipped = options.edgetpu_compiler == SKIP
     reason = f"--edgetpu-compiler {SKIP} was given" if was_skipped else f"there is no {PROGRAM} on PATH"
-    return EdgeTpuTarget(check, not_compiled=f"Not compiled: {reason}.")
+    return EdgeTpuTarget(
+        check, not_compiled=f"Not compiled: {reason}. docs/coral.md says how to do it on another machine."
+    )

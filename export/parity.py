@@ -54,16 +54,19 @@ class ScoredOutputs:
     Attributes:
         description: Which model.
         scores: float64 (N,), raw.
-        verdicts: bool (N,): above the model's own threshold.
-        threshold: That threshold.
+        threshold: The model's own.
         outputs: float32 arrays by name, N first; of every k-th image, as many as 64 MB hold.
     """
 
     description: str
     scores: np.ndarray = field(repr=False)
-    verdicts: np.ndarray = field(repr=False)
     threshold: float
     outputs: Mapping[str, np.ndarray] = field(repr=False)
+
+    @property
+    def verdicts(self) -> np.ndarray:
+        """Whether each score is above the threshold: bool (N,)."""
+        return self.scores > self.threshold
 
 
 @dataclass(frozen=True)
@@ -236,10 +239,7 @@ class ParityReport:
     def summary(self) -> dict[str, Any]:
         """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
         return {
-            "data": self.data,
-            "num_images": len(self.labels),
-            "num_anomalous": int(self.labels.sum()),
-            "num_disturbed_copies": self.num_stand_ins,
+            **self._compared_on(),
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
             **({"fine_tuning_steps": self.fine_tuning[-1][0], "best_step": self.best_step} if self.fine_tuning else {}),
@@ -250,10 +250,7 @@ class ParityReport:
         """The JSON report."""
         return {
             "run": self.run,
-            "data": self.data,
-            "num_images": len(self.labels),
-            "num_anomalous": int(self.labels.sum()),
-            "num_disturbed_copies": self.num_stand_ins,
+            **self._compared_on(),
             "passed": not self.failures,
             "failures": list(self.failures),
             "run_auroc": _rounded_or_none(self.run_auroc),
@@ -274,6 +271,14 @@ class ParityReport:
                 {"path": name, "label": int(label), "run_score": _rounded(float(score))}
                 for name, label, score in zip(self.names, self.labels, self.run_scores, strict=True)
             ],
+        }
+
+    def _compared_on(self) -> dict[str, Any]:
+        return {
+            "data": self.data,
+            "num_images": len(self.labels),
+            "num_anomalous": int(self.labels.sum()),
+            "num_disturbed_copies": self.num_stand_ins,
         }
 
 
@@ -297,11 +302,9 @@ def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None
             kept[name].append(values[-start % step :: step].copy())  # a view would keep the whole batch in memory
         if progress is not None:
             progress(min(start + _BATCH_SIZE, len(images.pixels)), len(images.pixels))
-    all_scores = np.concatenate(scores)
     return ScoredOutputs(
         description=scorer.description,
-        scores=all_scores,
-        verdicts=all_scores > scorer.threshold,
+        scores=np.concatenate(scores),
         threshold=scorer.threshold,
         outputs={name: np.concatenate(parts) for name, parts in kept.items() if parts},
     )

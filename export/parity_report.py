@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edge_runtime.atomic_files import write_text_atomically
 from edge_runtime.version import __version__
+from export.output_places import write_together
 from export.parity import ArtefactParity, ParityReport
 from export.parity_files import ParityFiles
 
@@ -68,13 +69,21 @@ class Flip:
 
 
 def write_parity_report(report: ParityReport, files: ParityFiles) -> None:
-    """Writes both files, each whole or not at all.
+    """Writes both files.
 
     Raises:
-        OutputError: A file cannot be written.
+        OutputError: One cannot be written; earlier ones stay.
     """
-    write_text_atomically(files.json, json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
-    write_text_atomically(files.html, render_parity_report(report))
+    write_together(encoded_parity_report(report, files))
+
+
+def encoded_parity_report(report: ParityReport, files: ParityFiles) -> dict[Path, bytes]:
+    """Returns what is to stand in each file, the page first."""
+    return {
+        # Lone surrogates, of a name that is not UTF-8, become backslash, u and four digits, as in the JSON.
+        files.html: render_parity_report(report).encode("utf-8", "backslashreplace"),
+        files.json: f"{json.dumps(report.to_dict(), indent=1, allow_nan=False)}\n".encode(),
+    }
 
 
 def render_parity_report(report: ParityReport) -> str:

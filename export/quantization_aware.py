@@ -56,17 +56,13 @@ class FineTuningResult:
     """How the fine-tuning went.
 
     Attributes:
-        history: (step, disagreement with the float model) at each check, step 0 first.
+        history: (step, disagreement with the float model) at each check, step 0 first: the mean squared difference of
+            the logarithms of the scores.
         best_step: Whose weights the graph now has.
     """
 
     history: tuple[tuple[int, float], ...]
     best_step: int
-
-    @property
-    def disagreement(self) -> float:
-        """Mean squared difference of the logarithms of the scores at the best step."""
-        return dict(self.history)[self.best_step]
 
 
 class AgreementCheck:

@@ -68,14 +68,19 @@ class EdgeTpuCheck:
         parameter_bytes: Weights and biases of the operations that run on the Edge TPU; None of a file that has been
             through the compiler, which hides them in its own operation.
         is_compiled: Whether the file has been through the compiler already.
-        is_refused: Whether compiler 16.0 refuses the whole file, because it does not know an operation's version.
+        unknown_versions: The operations whose version compiler 16.0 does not know: it refuses the whole file.
     """
 
     operations: tuple[OperationVerdict, ...]
     cuts: tuple[int, ...]
     parameter_bytes: int | None
     is_compiled: bool
-    is_refused: bool
+    unknown_versions: tuple[str, ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether compiler 16.0 refuses the whole file; never of one that has been through it."""
+        return bool(self.unknown_versions) and not self.is_compiled
 
     @property
     def num_mapped(self) -> int:
@@ -115,8 +120,8 @@ class EdgeTpuCheck:
         if self.is_compiled:
             return [f"Compiled for the Edge TPU already; {total - mapped} of its operations stay on the CPU."]
         if self.is_refused:
-            newer = sorted({verdict.name for verdict in self.operations if "refuses the whole file" in verdict.reason})
-            return [f"Compiler 16.0 refuses this file: it does not know the version of {', '.join(newer)}."]
+            names = ", ".join(self.unknown_versions)
+            return [f"Compiler 16.0 refuses this file: it does not know the version of {names}."]
         sentences = [f"{mapped} of {total} operations run on the Edge TPU."]
         if self.cuts:
             first = self.operations[self.cuts[0]]
@@ -181,7 +186,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
     cuts: list[int] = []
     parameters: dict[int, int] = {}
     several_graphs = inspection.num_graphs > 1
-    is_refused = any(is_version_unknown(operation) for operation in inspection.operations)
+    unknown_versions = tuple(sorted({each.name for each in inspection.operations if is_version_unknown(each)}))
     is_compiled = any(operation.name == COMPILED_OPERATION for operation in inspection.operations)
     for position, operation in enumerate(inspection.operations):
         reason = "" if operation.name == COMPILED_OPERATION else reason_against(operation)
@@ -193,7 +198,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
             reason = "what it needs comes from the CPU: behind the cut"
         elif maps and is_compiled and operation.name != COMPILED_OPERATION:
             reason = "the compiler left it to the CPU"
-        elif maps and is_refused:
+        elif maps and unknown_versions:
             reason = "the compiler refuses the file"
         runs_on = CPU if reason else EDGE_TPU
         if runs_on == CPU:
@@ -214,7 +219,7 @@ def check_for_edgetpu(inspection: FlatbufferInspection) -> EdgeTpuCheck:
         cuts=tuple(cuts),
         parameter_bytes=None if is_compiled else sum(parameters.values()),
         is_compiled=is_compiled,
-        is_refused=is_refused and not is_compiled,
+        unknown_versions=unknown_versions,
     )
 
 

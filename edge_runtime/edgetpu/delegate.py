@@ -16,11 +16,9 @@ from edge_runtime.device_options import DeviceOptions
 from edge_runtime.edgetpu.devices import find_devices
 from edge_runtime.edgetpu.diagnosis import CRASH_WARNING, diagnosis
 from edge_runtime.edgetpu.library import LIBRARY_NAME, find_library
+from edge_runtime.edgetpu.rules import COMPILED_OPERATION
 from edge_runtime.errors import BackendError, DeviceError
 from edge_runtime.interpreter import Backend, BackendLoader, InterpreterBackend, find_interpreter, load_backend
-
-EDGE_TPU_OPERATION = b"edgetpu-custom-op"
-"""The operation into which the Edge TPU compiler puts all that the device runs."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def device_backend_loader(
 def _load_on_edge_tpu(
     flatbuffer: bytes, num_threads: int, options: DeviceOptions, say: Callable[[str], None], system: EdgeTpuSystem
 ) -> Backend:
-    if EDGE_TPU_OPERATION not in flatbuffer:
+    if COMPILED_OPERATION.encode() not in flatbuffer:
         raise DeviceError(
             "The model was not compiled for the Edge TPU, so all of it would run on the CPU. Export it with --target "
             "edgetpu and compile it with edgetpu_compiler, or leave out --device."

@@ -69,7 +69,7 @@ def find_library(root: Path = Path("/"), search_path: str | None = None) -> Edge
     first = os.environ.get("LD_LIBRARY_PATH", "") if search_path is None else search_path
     for folder in [*map(Path, filter(None, first.split(":"))), *_linker_folders(root)]:
         path = folder / LIBRARY_NAME
-        if path.exists():
+        if os.path.exists(path):  # noqa: PTH110 - `Path.exists` raises where a folder may not be searched
             return _described(path, root)
     return None
 

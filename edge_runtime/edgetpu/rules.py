@@ -12,6 +12,7 @@ from math import prod
 
 from edge_runtime.flatbuffer import OperationInfo, TensorInfo
 
+# Into which the compiler puts all that the device runs.
 COMPILED_OPERATION = "edgetpu-custom-op"
 QUANTIZED_TYPES = ("INT8", "UINT8")
 SIZE_DEPENDENT = "maps for some sizes only; the compiler decides"
@@ -178,7 +179,8 @@ def _batch_not_padded(operation: OperationInfo) -> str:
 
 
 def _axis_is_not_batch(operation: OperationInfo) -> str:
-    return "packs along the batch" if operation.options.get("axis", 0) == 0 else ""
+    rank = len(operation.outputs[0].shape)
+    return "packs along the batch" if operation.options.get("axis", 0) in (0, -rank) else ""
 
 
 def _split_is_not_over_batch(operation: OperationInfo) -> str:

@@ -63,6 +63,8 @@ def test_a_training_that_is_not_finished(run: Path, refused: Callable[..., str],
 
 def test_a_folder_that_is_no_run(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "is not a run folder" in refused(_images(tmp_path / "photos", 2))
+    file = tmp_path / "photos" / "0.png"
+    assert "is a file; expected the folder given to `tfganomaly train --run`" in refused(file)
     assert "there is no run folder" in refused(tmp_path / "missing")
 
 
@@ -101,13 +103,15 @@ def test_a_layer_that_the_export_does_not_know(
 
 
 def test_a_score_that_needs_the_discriminator(run: Path, refused: Callable[..., str], tmp_path: Path) -> None:
-    other = tmp_path / "other"
+    other = tmp_path / "other run"
     shutil.copytree(run, other)
     config = other / "config.json"
     text = config.read_text("utf-8")
     assert '"latent_l2"' in text
     config.write_text(text.replace('"latent_l2"', '"feature_l2"'), "utf-8")
-    assert "a distance in the discriminator, which is not exported" in refused(other)
+    line = refused(other)
+    assert "a distance in the discriminator, which is not exported" in line
+    assert f"--run '{other}' --resume --score latent_l2`" in line  # as a shell takes it
 
 
 def test_an_empty_folder_of_images(run: Path, refused: Callable[..., str], tmp_path: Path) -> None:

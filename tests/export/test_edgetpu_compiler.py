@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.errors import OutputError
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from export.edgetpu_compiler import compile_for_edgetpu, compiled_path, find_compiler, read_compiler_log
 from export.errors import ExportError
@@ -48,6 +50,25 @@ def test_what_is_no_log_is_not_understood(text: str) -> None:
     log = read_compiler_log(text)
     assert not log.is_understood
     assert log.on_chip_bytes is None
+
+
+def test_numbers_that_no_compiler_means_are_not_read() -> None:
+    digits = "9" * 5000
+    text = ALL_MAPPED.replace("1.50MiB", f"{digits}MiB").replace("PRELU                          6", f"PRELU  {digits}")
+    log = read_compiler_log(text)
+    assert log.on_chip_bytes is None
+    assert log.num_operations == 12
+
+
+def test_a_temporary_folder_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = write_stub(tmp_path)
+
+    def write_nothing(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_nothing)
+    with pytest.raises(OutputError, match=r"Cannot write '.*tfganomaly-edgetpu-.*': the disk is full"):
+        compile_for_edgetpu(MODEL, program)
 
 
 def test_a_compiled_model_and_its_log_are_returned(tmp_path: Path) -> None:

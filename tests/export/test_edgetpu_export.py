@@ -98,6 +98,8 @@ def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResul
     page = compiled.parity_html.read_text("utf-8")
     assert "15 of 19 operations on the Edge TPU" in page
     assert "More than one subgraph is not supported" in page
+    assert "Where each operation runs, by the static check" in page
+    assert '<details class="panel scroll" open><summary>Log of the compiler' in page  # it leaves four to the CPU
     assert "not an Edge TPU" in page  # what the time for one image was measured on
     text = compiled.text()
     lines = [line for line in text.splitlines() if line.startswith("edge tpu: ")]
@@ -111,7 +113,7 @@ def test_the_report_holds_the_check_and_the_compiler_s_log(compiled: ExportResul
 
 
 def test_without_a_compiler_the_report_says_that_nothing_was_compiled(uncompiled: ExportResult) -> None:
-    sentence = "Not compiled: there is no edgetpu_compiler on PATH."
+    sentence = "Not compiled: there is no edgetpu_compiler on PATH. docs/coral.md says how to do it on another machine."
     assert uncompiled.compiled is None
     assert sentence in uncompiled.text()
     assert sentence in uncompiled.parity_html.read_text("utf-8")

@@ -373,6 +373,7 @@ def test_images_whose_verdict_flips_are_named(images: ParityImages) -> None:
     assert entry["flipped_images"] == ["6.png"]
     page = render_parity_report(report)
     assert "6.png" in page
+    assert "The only one:\nhow far the score lies" in page
     assert "+0.47 %" in page  # 0.30142 against the run's 0.3
     assert "-13.88 %" in page  # against the file's 0.35
     assert "Verdicts that flip</h2>" not in render_parity_report(_report(images, _compare(images, gain=1.0)))

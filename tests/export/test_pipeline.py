@@ -205,6 +205,16 @@ def test_past_the_bound_exit_code_2_keeps_both_reports_and_the_earlier_artefact(
     assert set(_fingerprint(tmp_path)) == set(earlier)  # the refused report was of the try before
 
 
+def test_where_the_report_has_no_room_the_earlier_artefact_stays(run: Path, tmp_path: Path) -> None:
+    output, page = tmp_path / "m.tflite", tmp_path / "m.parity.html"
+    output.write_bytes(b"an earlier artefact")
+    page.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"Cannot write '.*m.parity.html': the disk is full"):
+        export_run(run, output, ExportOptions(quantization="float32", **QUICK))
+    assert output.read_bytes() == b"an earlier artefact"
+    assert {path.name for path in tmp_path.iterdir()} == {output.name, page.name}
+
+
 def test_data_that_has_moved_is_found_where_the_user_says(run: Path, labelled_folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(labelled_folder, moved)
@@ -300,6 +310,12 @@ def test_what_is_not_a_finished_run_is_said(run: Path, tmp_path: Path) -> None:
     (longer / "manifest.json").write_text(json.dumps({**manifest, "status": "training"}))
     with pytest.raises(RunError, match="not finished"):
         export_run(longer, tmp_path / "m.tflite")
+    damaged, stages = tmp_path / "damaged", list[str]()
+    shutil.copytree(run, damaged)
+    (damaged / "calibration.json").write_text("{")
+    with pytest.raises(RunError, match=r"calibration.json' is damaged"):
+        export_run(damaged, tmp_path / "m.tflite", progress=lambda stage, *_: stages.append(stage))
+    assert stages == []
 
 
 def test_a_missing_extra_is_one_line(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -
     history = dict(converted.result.history)
     assert next(iter(history)) == 0
     assert list(history)[-1] == 8
-    assert converted.result.disagreement == min(history.values()) <= history[0]
+    assert history[converted.result.best_step] == min(history.values()) <= history[0]
 
 
 def test_without_a_step_the_calibrated_graph_stays(converted: Converted, pixels: np.ndarray) -> None:

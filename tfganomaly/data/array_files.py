@@ -83,6 +83,9 @@ def read_npz(path: Path) -> LabelledArrays:
     """
 
     def read() -> LabelledArrays:
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):  # of which NumPy says that it were a pickle that one may trust
+                raise ValueError("it is no ZIP archive")
         with np.load(path, allow_pickle=False) as archive:
             missing = {"x_train", "y_train", "x_test", "y_test"} - set(archive.files)
             if missing:

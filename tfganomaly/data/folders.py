@@ -103,7 +103,7 @@ def refuse_output_among_images(source: str, output: Path, flag: str) -> None:
     folder = Path(source)
     if not folder.is_absolute():
         return
-    place = output.resolve()
+    place = Path(os.path.realpath(output))  # `resolve` raises where links lead in a circle
     for taken in [folder / part for part in DATA_SET_PARTS] if _is_layout(folder) else [folder]:
         if place.is_relative_to(taken):
             raise DataError(

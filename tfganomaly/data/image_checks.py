@@ -35,6 +35,9 @@ FEW_TRAINING_IMAGES = 100
 FEWEST_COPIES = 0.05
 """From this share of exact copies on they are said."""
 
+NamedSize = tuple[str, tuple[int, int]]
+"""An image's name with its width and height in pixels."""
+
 
 def check_images(train: LoadedImages, validation: LoadedImages, preprocessing: Preprocessing) -> list[str]:
     """Look at good images for what makes a training worth less than it looks, and stops nothing.
@@ -48,10 +51,11 @@ def check_images(train: LoadedImages, validation: LoadedImages, preprocessing: P
         One sentence for each oddity; none for usual images.
     """
     items = (*train.items, *validation.items)
+    sized = [(item.name, size) for item in items if (size := upright_size(item.source)) is not None]
     return [
         *_check_number(train),
-        *_check_shapes(items, preprocessing),
-        *_check_reduction(items, preprocessing),
+        *_check_shapes(sized, preprocessing),
+        *_check_reduction(sized, preprocessing),
         *_check_levels(items),
         *_check_copies(train, validation),
         *_check_blank(train, validation),
@@ -67,8 +71,7 @@ def _check_number(train: LoadedImages) -> list[str]:
     ]
 
 
-def _check_shapes(items: Sequence[ImageItem], preprocessing: Preprocessing) -> list[str]:
-    sized = [(item.name, size) for item in items if (size := _size(item)) is not None]
+def _check_shapes(sized: Sequence[NamedSize], preprocessing: Preprocessing) -> list[str]:
     if not sized:
         return []
     found = []
@@ -103,14 +106,13 @@ def _check_shapes(items: Sequence[ImageItem], preprocessing: Preprocessing) -> l
     return found
 
 
-def _check_reduction(items: Sequence[ImageItem], preprocessing: Preprocessing) -> list[str]:
-    sizes = [(item.name, size) for item in items if (size := _size(item)) is not None]
+def _check_reduction(sized: Sequence[NamedSize], preprocessing: Preprocessing) -> list[str]:
     help_ = (
         "Photograph closer, cut the pictures to the part with --roi when capturing, or choose a larger --image-size, "
         "which costs training time."
     )
     reduced, little = [], []
-    for name, (width, height) in sizes:
+    for name, (width, height) in sized:
         left, top, right, bottom = preprocessing.source_window(width, height)
         rows, columns = preprocessing.picture_part(width, height)
         num_rows, num_columns = rows.stop - rows.start, columns.stop - columns.start
@@ -119,17 +121,17 @@ def _check_reduction(items: Sequence[ImageItem], preprocessing: Preprocessing) -
             reduced.append((name, width, height, factor))
         elif num_rows * num_columns < LEAST_FILLED * preprocessing.height * preprocessing.width:
             little.append((name, width, height, num_columns, num_rows, factor))
-    if 2 * len(reduced) > len(sizes):
+    if 2 * len(reduced) > len(sized):
         name, width, height, factor = reduced[0]
         return [
-            f"{len(reduced)} of {len(sizes)} images are reduced more than {MOST_REDUCED}-fold, such as '{name}' with "
+            f"{len(reduced)} of {len(sized)} images are reduced more than {MOST_REDUCED}-fold, such as '{name}' with "
             f"{width} x {height} pixels {factor:.1f}-fold: a defect of 5 pixels becomes {5 / factor:.1f} pixels and is "
             f"likely lost. {help_}"
         ]
-    if 2 * len(little) > len(sizes):
+    if 2 * len(little) > len(sized):
         name, width, height, num_columns, num_rows, factor = little[0]
         return [
-            f"{len(little)} of {len(sizes)} images fill less than a third of the model's square, such as '{name}' with "
+            f"{len(little)} of {len(sized)} images fill less than a third of the model's square, such as '{name}' with "
             f"{width} x {height} pixels {num_columns} x {num_rows} of it: a defect of 5 pixels becomes "
             f"{5 / factor:.1f} pixels. {help_}"
         ]
@@ -204,13 +206,6 @@ def _check_blank(train: LoadedImages, validation: LoadedImages) -> list[str]:
         f"{len(blank)} of {len(train.items) + len(validation.items)} images are of one colour all over, such as "
         f"'{blank[0]}'. Leave them out unless good parts look like this."
     ]
-
-
-def _size(item: ImageItem) -> tuple[int, int] | None:
-    """Return width and height in pixels; None where the file's header does not say."""
-    if isinstance(item.source, np.ndarray):
-        return item.source.shape[1], item.source.shape[0]
-    return upright_size(item.source)
 
 
 def _digest(image: np.ndarray) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from edge_runtime.errors import ImageError
@@ -85,13 +86,15 @@ def _fit(image: Path, mask: Path) -> str:
     return "scaled" if abs(ratio - 1) <= ASPECT_TOLERANCE else "unusable"
 
 
-def upright_size(path: Path) -> tuple[int, int] | None:
+def upright_size(source: Path | np.ndarray) -> tuple[int, int] | None:
     """Return width and height from a file's header, turned as EXIF says; None when it cannot be opened.
 
-    What a PNG says of its orientation only behind its pixels is not seen.
+    Of pixels, (H, W) or (H, W, C), their own. What a PNG says of its orientation only behind its pixels is not seen.
     """
+    if isinstance(source, np.ndarray):
+        return source.shape[1], source.shape[0]
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             width, height = image.size
             if hasattr(image, "tag_v2"):  # by its version Pillow has turned the size of a TIFF already, or has not
                 width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_HEIGHT]

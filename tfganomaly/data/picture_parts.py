@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from edge_runtime.preprocessing import PicturePart, Preprocessing
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.masks import upright_size
@@ -23,11 +21,5 @@ def picture_parts(items: Sequence[ImageItem], preprocessing: Preprocessing) -> t
     whole = (slice(0, preprocessing.height), slice(0, preprocessing.width))
     if preprocessing.resize_rule != "letterbox":
         return (whole,) * len(items)
-    sizes = (_size(item) for item in items)
+    sizes = (upright_size(item.source) for item in items)
     return tuple(preprocessing.picture_part(*size) if size else whole for size in sizes)
-
-
-def _size(item: ImageItem) -> tuple[int, int] | None:
-    if isinstance(item.source, np.ndarray):
-        return item.source.shape[1], item.source.shape[0]
-    return upright_size(item.source)

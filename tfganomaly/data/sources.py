@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tfganomaly.data.arrays import COLLECTIONS, ArrayCollection, open_one_versus_rest
+from tfganomaly.data.arrays import COLLECTIONS, ArrayCollection, class_label, open_one_versus_rest
 from tfganomaly.data.elpv import open_elpv
 from tfganomaly.data.folders import open_folder
 from tfganomaly.data.items import InspectionDataset
 from tfganomaly.errors import DataError
 
+ELPV = "elpv"
 NAMED_SOURCES = "elpv, mnist:8, fashion-mnist:bag, cifar10:bird (the class after the colon is the anomaly)"
 
 
@@ -54,14 +55,8 @@ def open_dataset(
         MissingExtraError: A package for this source is not installed.
     """
     source = os.fspath(source)
-    name, colon, anomalous_class = source.partition(":")
-    collection = _collection(name)
-    if collection is not None and (colon or not Path(source).is_dir()):
-        if not anomalous_class:
-            raise DataError(
-                f"'{source}' does not say which class is the anomaly; expected for example "
-                f"'{collection.name}:{collection.class_names[8]}' or '{collection.name}:8'."
-            )
+    collection, anomalous_class = _collection_and_class(source)
+    if collection is not None:
         return open_one_versus_rest(
             collection, anomalous_class, archive=archive, validation_fraction=validation_fraction, seed=seed
         )
@@ -70,12 +65,36 @@ def open_dataset(
             f"An archive was given ('{archive}'), but '{source}' does not come out of one. Archives go with "
             f"{', '.join(COLLECTIONS)}; leave it out otherwise."
         )
-    if source.lower() == "elpv":
+    if source.lower() == ELPV:
         return open_elpv(validation_fraction=validation_fraction, seed=seed)
     folder = Path(source).expanduser()
     if not folder.exists():
         raise DataError(f"There is no folder '{source}'. Expected a folder of images, or one of: {NAMED_SOURCES}.")
     return open_folder(folder, validation_fraction=validation_fraction, seed=seed, for_evaluation=for_evaluation)
+
+
+def canonical_source(source: str) -> str:
+    """Return the text that `InspectionDataset.source` of a source has, without opening it: one for all its spellings.
+
+    Raises:
+        DataError: It names a collection, but no class of it.
+    """
+    collection, anomalous_class = _collection_and_class(source)
+    if collection is not None:
+        return f"{collection.name}:{class_label(collection, anomalous_class)}"
+    return ELPV if source.lower() == ELPV else os.path.realpath(Path(source).expanduser())
+
+
+def _collection_and_class(source: str) -> tuple[ArrayCollection | None, str]:
+    """Return the collection that a source names and its text for the class, or None and no text."""
+    name, colon, anomalous_class = source.partition(":")
+    collection = _collection(name)
+    if collection is None or (not colon and Path(source).is_dir()):
+        return None, ""
+    if not anomalous_class:
+        example = f"{collection.name}:{collection.class_names[8]}"
+        raise DataError(f"'{source}' does not say which class is the anomaly; expected for example '{example}'.")
+    return collection, anomalous_class
 
 
 def _collection(name: str) -> ArrayCollection | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.image_files import natural_order
 from tfganomaly.data.items import InspectionDataset, fingerprint
-from tfganomaly.data.sources import open_dataset
+from tfganomaly.data.sources import canonical_source, open_dataset
 
 if TYPE_CHECKING:
     from tfganomaly.training.run import TrainedRun
@@ -31,7 +31,7 @@ def open_for_run(run: TrainedRun, source: str, archive: Path | None) -> Inspecti
     """
     from tfganomaly.training.trainer import chosen_training_items
 
-    if archive is None and run.config.data_archive and source == run.data_source:
+    if archive is None and run.config.data_archive and canonical_source(source) == run.data_source:
         archive = Path(run.config.data_archive)
     dataset = open_dataset(
         source, archive=archive, validation_fraction=run.validation_fraction, seed=run.data_seed, for_evaluation=True

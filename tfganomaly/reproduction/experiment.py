@@ -113,6 +113,11 @@ class ExperimentFolder:
     def _check_same(self, path: Path, experiment: Experiment) -> None:
         try:
             stored = json.loads(path.read_text("utf-8"))
+            if stored["format_version"] > EXPERIMENT_FORMAT_VERSION:
+                raise RunError(
+                    f"'{path}' has format {stored['format_version']}, this version reads up to "
+                    f"{EXPERIMENT_FORMAT_VERSION}. Upgrade tfganomaly."
+                )
             # An experiment begun before an option existed was made with that option's default.
             options = {**_option_values({}), **stored["options"]}
             values = {"collection": stored["collection"], "protocol": stored["protocol"], **options}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tfganomaly.evaluation.wording import words
 from tfganomaly.reproduction.records import LAST, Record, score_names
 from tfganomaly.training.observer import BarsOnConsole, TrainingObserver
 
@@ -87,7 +88,7 @@ class ReproductionConsole(ReproductionObserver, BarsOnConsole):
         table.add_column("seed", justify="right")
         names = score_names(self._records)
         for name in names:
-            table.add_column(name.replace("_", " "), justify="right")
+            table.add_column(words(name), justify="right")
         rows: dict[tuple[str, int], dict[str, float]] = {}
         for record in self._records:
             rows.setdefault((record["abnormal_name"], record["seed"]), {})[record["score"]] = record[LAST]

@@ -109,6 +109,7 @@ def write_histograms(path: Path, shown: Mapping[str, EpochScores], score: str) -
         axes.set_title(f"{class_name} anomalous: AUROC {image_auroc(epoch.labels, values):.3f}", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
+        axes.xaxis.get_offset_text().set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
         if index == 0:
             axes.legend(frameon=False, fontsize=8)

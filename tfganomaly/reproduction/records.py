@@ -24,6 +24,13 @@ from tfganomaly.training.run_folder import RunFolder
 Record = dict[str, Any]
 
 LAST, BEST_ON_TEST = "auroc_last_epoch", "auroc_best_epoch_on_test"
+SHOWN = frozenset(
+    (
+        *("collection", "protocol", "abnormal", "abnormal_name", "seed", "epochs", "num_train"),
+        *("score", "decides", LAST, BEST_ON_TEST),
+    )
+)
+"""What table and pictures show of a record."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,7 @@ def read_records(path: Path) -> list[Record]:
         records = json.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RunError(f"'{path}' is damaged ({error}); remove its folder to run that class again.") from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    is_list = isinstance(records, list) and bool(records)
+    if not is_list or not all(isinstance(record, dict) and record.keys() >= SHOWN for record in records):
         raise RunError(f"'{path}' is damaged (not a list of records); remove its folder to run that class again.")
     return records

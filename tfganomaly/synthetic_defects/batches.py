@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,9 @@ from tfganomaly.synthetic_defects.selection import SELECTION_STREAM, selection_i
 from tfganomaly.synthetic_defects.training_pairs import TrainingPair, make_pair
 
 UNPAINTED_SHARE = 0.3
+
+Batch = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]
+"""`(damaged, (clean, windows))`; see `painted_batches`."""
 
 MOST_CACHED_BYTES = 512 * 1024 * 1024
 """A larger set for choosing the epoch is painted anew after each epoch, the same each time, and not kept in memory."""
@@ -45,19 +50,20 @@ def painted_batches(
     Returns:
         A dataset of `(damaged, (clean, windows))`: float32 (B, S, S, C) twice in [-1, 1], int8 (B, h, w).
     """
+    images = _GoodImages(pixels, parts, window_stride_px)
     painter = DefectPainter(TRAINING_KINDS, USUAL_SHARES)
 
-    def batches() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    def batches() -> Iterator[Batch]:
         epoch = first_epoch
         while True:
             rng = np.random.default_rng([seed, epoch])
             order = equally_often(len(pixels), steps_per_epoch * batch_size, rng)
             for step in range(steps_per_epoch):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                yield _stacked([_pair(pixels, index, parts, painter, rng, window_stride_px) for index in chosen])
+                yield _stacked([images.pair(index, _painter_or_none(painter, rng), rng) for index in chosen])
             epoch += 1
 
-    return _as_dataset(batches, pixels, batch_size, window_stride_px).prefetch(4)
+    return images.as_dataset(batches, batch_size).prefetch(4)
 
 
 def selection_batches(
@@ -81,81 +87,63 @@ def selection_batches(
     Returns:
         A dataset as `painted_batches` returns it, with an end.
     """
+    images = _GoodImages(pixels, parts, window_stride_px)
     painter = DefectPainter(SELECTION_KINDS)
     chosen = selection_images(pixels)
     half = max(1, min(batch_size // 2, len(chosen)))
     starts = range(0, len(chosen) - half + 1, half)
 
-    def batches() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    def batches() -> Iterator[Batch]:
         rng = np.random.default_rng([seed, SELECTION_STREAM])
         for start in starts:
             indices = chosen[start : start + half]
-            pairs = [_selection_pair(pixels, index, parts, None, rng, window_stride_px) for index in indices]
-            pairs += [_selection_pair(pixels, index, parts, painter, rng, window_stride_px) for index in indices]
-            yield _stacked(pairs)
+            yield _stacked(
+                [
+                    images.pair(index, paints, rng, most_defects=1, is_as_photographed=True)
+                    for paints in (None, painter)
+                    for index in indices
+                ]
+            )
 
-    dataset = _as_dataset(batches, pixels, 2 * half, window_stride_px)
+    dataset = images.as_dataset(batches, 2 * half)
     pair_bytes = 2 * np.dtype(np.float32).itemsize * int(np.prod(pixels.shape[1:]))
     if len(starts) * 2 * half * pair_bytes <= MOST_CACHED_BYTES:
         dataset = dataset.cache()
     return dataset.apply(tf.data.experimental.assert_cardinality(len(starts)))
 
 
-def _pair(
-    pixels: np.ndarray,
-    index: int,
-    parts: Sequence[PicturePart] | None,
-    painter: DefectPainter,
-    rng: np.random.Generator,
-    window_stride_px: int,
-) -> TrainingPair:
-    stays_good = rng.random() < UNPAINTED_SHARE
-    other = pixels[rng.integers(len(pixels))]
-    return make_pair(
-        pixels[index],
-        other,
-        None if stays_good else painter,
-        rng,
-        window_stride_px=window_stride_px,
-        part=None if parts is None else parts[index],
-    )
+@dataclass(frozen=True, eq=False)
+class _GoodImages:
+    """What every pair of a stream is made from; see `painted_batches`."""
+
+    pixels: np.ndarray
+    parts: Sequence[PicturePart] | None
+    window_stride_px: int
+
+    def pair(self, index: int, painter: DefectPainter | None, rng: np.random.Generator, **how: Any) -> TrainingPair:
+        """One image and what is painted into it; `how` as `make_pair` takes it."""
+        other = self.pixels[rng.integers(len(self.pixels))]
+        part = None if self.parts is None else self.parts[index]
+        return make_pair(
+            self.pixels[index], other, painter, rng, window_stride_px=self.window_stride_px, part=part, **how
+        )
+
+    def as_dataset(self, batches: Callable[[], Iterator[Batch]], batch_size: int) -> tf.data.Dataset:
+        """The batches as TensorFlow takes them."""
+        _, height, width, channels = self.pixels.shape
+        image = tf.TensorSpec((batch_size, height, width, channels), tf.float32)
+        rows, columns = height // self.window_stride_px, width // self.window_stride_px
+        windows = tf.TensorSpec((batch_size, rows, columns), tf.int8)
+        return tf.data.Dataset.from_generator(batches, output_signature=(image, (image, windows)))
 
 
-def _selection_pair(
-    pixels: np.ndarray,
-    index: int,
-    parts: Sequence[PicturePart] | None,
-    painter: DefectPainter | None,
-    rng: np.random.Generator,
-    window_stride_px: int,
-) -> TrainingPair:
-    other = pixels[rng.integers(len(pixels))]
-    return make_pair(
-        pixels[index],
-        other,
-        painter,
-        rng,
-        window_stride_px=window_stride_px,
-        part=None if parts is None else parts[index],
-        most_defects=1,
-        is_as_photographed=True,
-    )
+def _painter_or_none(painter: DefectPainter, rng: np.random.Generator) -> DefectPainter | None:
+    """None for the share of the images that stays good."""
+    return None if rng.random() < UNPAINTED_SHARE else painter
 
 
-def _stacked(pairs: list[TrainingPair]) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _stacked(pairs: list[TrainingPair]) -> Batch:
     return (
         np.stack([pair.damaged for pair in pairs]),
         (np.stack([pair.clean for pair in pairs]), np.stack([pair.windows for pair in pairs])),
     )
-
-
-def _as_dataset(
-    batches: Callable[[], Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]],
-    pixels: np.ndarray,
-    batch_size: int,
-    window_stride_px: int,
-) -> tf.data.Dataset:
-    _, height, width, channels = pixels.shape
-    image = tf.TensorSpec((batch_size, height, width, channels), tf.float32)
-    windows = tf.TensorSpec((batch_size, height // window_stride_px, width // window_stride_px), tf.int8)
-    return tf.data.Dataset.from_generator(batches, output_signature=(image, (image, windows)))

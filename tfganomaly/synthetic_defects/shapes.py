@@ -78,7 +78,7 @@ def ring(rng: np.random.Generator, side_px: int) -> np.ndarray:
 
 
 def cut_off_part(rng: np.random.Generator, side_px: int) -> np.ndarray:
-    """What lies inside one to four lines, at most two fifths of the image: a part of another making."""
+    """What lies inside one to four lines, or outside where that is more than two fifths: a part of another making."""
     rows, columns = np.mgrid[:side_px, :side_px].astype(np.float32)
     alpha = np.ones((side_px, side_px), np.float32)
     waviness = smooth_noise(rng, int(rng.integers(4, 16)), side_px) * rng.choice([0, 0.008, 0.02]) * side_px

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from edge_runtime.preprocessing import PicturePart
+from tfganomaly.errors import RunError
 from tfganomaly.models.contract import AnomalyModel
 from tfganomaly.models.registry import create_model
 from tfganomaly.training import callbacks
@@ -47,7 +48,7 @@ def fit(
 
     Raises:
         TrainingError: A loss became NaN.
-        RunError: The checkpoint is damaged.
+        RunError: The checkpoint or the history is damaged.
     """
     keep_freed_memory()
     options = config.training
@@ -62,6 +63,11 @@ def fit(
     checkpoints = Checkpoints(folder.checkpoints)
     first_epoch = checkpoints.restore_latest(model)
     history = folder.read_history()[:first_epoch]
+    if len(history) < first_epoch:
+        raise RunError(
+            f"'{folder.history_path}' is damaged (it has {len(history)} of {first_epoch} finished epochs); train again "
+            "into a new folder."
+        )
     if not callbacks.has_stopped_early(history, options.early_stop_patience, model.monitored_loss):
         _quiet_keras()
         model.fit(

@@ -205,6 +205,8 @@ class RunFolder:
         Raises:
             RunError: There is no run here, or its configuration is damaged.
         """
+        if self.path.is_file():
+            raise RunError(f"'{self.path}' is a file; expected the folder given to `tfganomaly train --run`.")
         if not self.path.is_dir():
             raise RunError(
                 f"there is no run folder '{self.path}'; make one with `tfganomaly train DATA --run {self.path}`."
@@ -231,11 +233,11 @@ class RunFolder:
         _write_json(self.calibration_path, calibration.to_dict())
 
     def read_history(self) -> list[dict[str, float]]:
-        """The finished epochs, oldest first; a line that a kill cut off is left out."""
+        """The finished epochs, oldest first; a line that is damaged ends them."""
         if not self.history_path.is_file():
             return []
         epochs = []
-        for line in self.history_path.read_text("utf-8").splitlines():
+        for line in self.history_path.read_text("utf-8", errors="replace").splitlines():
             try:
                 epochs.append(json.loads(line))
             except json.JSONDecodeError:

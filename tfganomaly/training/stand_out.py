@@ -30,6 +30,10 @@ SMALLEST_DISTANCE = 7.0
 """In standard deviations, as the usual half of the images gives them. The highest place of a map is a maximum of many,
 which has a long tail: of 10,000 Gumbel-distributed values 2.5 lie further out, of normally distributed ones none."""
 
+SMALLEST_DEVIATION = 0.001
+"""Of a logarithm, so a thousandth of the value: images whose values lie closer together than this are told apart by
+rounding, as the highest places of maps are where a model draws all pictures in one tone."""
+
 MOST_SHOWN = 24
 ALWAYS_SHOWN = 12
 TILE_PX = 192
@@ -139,7 +143,7 @@ def find_strangest(scorer: Scorer, train: LoadedImages, validation: LoadedImages
     excess = np.concatenate([values - np.median(values, axis=0) for values in measures])  # (N, 2)
     deviation = np.median(np.abs(excess), axis=0) / _MAD_OF_A_STANDARD_NORMAL
     usable = deviation > 0  # else more than half of the values are equal, and there is no usual distance
-    distance = np.where(usable, excess / np.where(usable, deviation, 1), 0.0)
+    distance = np.where(usable, excess / np.maximum(deviation, SMALLEST_DEVIATION), 0.0)
     found: list[StrangeImage] = []
     for row in np.argsort(-distance.max(axis=1), kind="stable"):
         images, index = (train, row) if row < len(train.items) else (validation, row - len(train.items))

@@ -179,6 +179,7 @@ REFUSED = [
         "has a fused RELU",
     ),
     ("PACK", image, {"version": 2, "kind": "PackOptionsT", "axis": 0}, "packs along the batch"),
+    ("PACK", image, {"version": 2, "kind": "PackOptionsT", "axis": -4}, "packs along the batch"),
     ("SPLIT", lambda graph: [graph.integers(0), graph.tensor(1, 8, 8, 4)], {"version": 2}, "splits the batch"),
 ]
 

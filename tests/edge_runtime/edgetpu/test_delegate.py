@@ -175,6 +175,13 @@ def test_the_library_is_looked_for_where_the_linker_looks(machine: EdgeTpuMachin
     assert "version unknown" in found.description
 
 
+def test_a_folder_that_cannot_be_looked_into_is_passed_over(machine: EdgeTpuMachine) -> None:
+    library = machine.add_library(elf_file())
+    found = find_library(machine.root, f"/{'x' * 300}:/mine")  # one that may not be searched fails alike
+    assert found is not None
+    assert found.path == library
+
+
 @pytest.mark.parametrize(
     ("vendor", "product", "words"),
     [("1a6e", "089a", "before its firmware is loaded"), ("18d1", "9302", "USB 18d1:9302, ready")],

@@ -51,7 +51,7 @@ def test_npz_without_an_array_is_a_clear_error(tmp_path: Path, digits: Arrays):
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off"])
 def test_file_that_is_no_npz_is_a_clear_error(tmp_path: Path, content: bytes):
     (tmp_path / "mnist.npz").write_bytes(content)
-    expect_error(lambda: read_npz(tmp_path / "mnist.npz"), "cannot be read as a NumPy archive", "Is the file complete?")
+    expect_error(lambda: read_npz(tmp_path / "mnist.npz"), "(.npz): it is no ZIP archive. Is the file complete?")
 
 
 def test_truncated_npz_is_a_clear_error(tmp_path: Path, digits: Arrays):

@@ -109,6 +109,11 @@ def test_a_header_that_cannot_be_read_has_no_size(tmp_path: Path):
     assert upright_size(path) is None
 
 
+@pytest.mark.parametrize("shape", [(8, 16), (8, 16, 3)])
+def test_the_size_of_pixels_is_their_own(shape: tuple[int, ...]):
+    assert upright_size(np.zeros(shape, np.uint8)) == (16, 8)
+
+
 def test_photograph_that_exif_turns_fits_an_upright_mask(tmp_path: Path, write_masks: Write):
     image = tmp_path / "test" / "crack" / "part0.jpg"
     image.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfganomaly.data.sources import open_dataset
+from tfganomaly.data.sources import canonical_source, open_dataset
 from tfganomaly.errors import DataError
 
 ROOT = Path(__file__).parents[3]
@@ -44,6 +44,17 @@ def test_collection_and_class_may_be_written_in_several_ways(source: str, idx_fo
     dataset = open_dataset(source, archive=idx_folder)
     assert dataset.source == "fashion-mnist:8"
     assert dataset.num_test_by_defect == {"bag": 15}
+    assert canonical_source(source) == canonical_source(dataset.source) == dataset.source
+
+
+def test_a_folder_has_one_canonical_source_too(layout_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(layout_folder)
+    for source in ("brackets", "./brackets/", "~/brackets", "link", str(layout_folder)):
+        assert canonical_source(source) == open_dataset(source).source
+    assert canonical_source("ELPV") == "elpv"
+    assert canonical_source("./elpv") == str(tmp_path / "elpv")
 
 
 def test_cifar10_is_in_colour(cifar_archive: Path):
@@ -52,9 +63,11 @@ def test_cifar10_is_in_colour(cifar_archive: Path):
     assert dataset.num_test_by_defect == {"bird": 6}
 
 
-@pytest.mark.parametrize("source", ["mnist", "mnist:"])
-def test_collection_without_a_class_says_how_to_name_one(source: str):
-    with pytest.raises(DataError, match=r"does not say which class is the anomaly; expected for example 'mnist:8'"):
+@pytest.mark.parametrize(
+    ("source", "example"), [("mnist", "mnist:8"), ("mnist:", "mnist:8"), ("cifar10", "cifar10:ship")]
+)
+def test_collection_without_a_class_says_how_to_name_one(source: str, example: str):
+    with pytest.raises(DataError, match=rf"which class is the anomaly; expected for example '{example}'\.$"):
         open_dataset(source)
 
 

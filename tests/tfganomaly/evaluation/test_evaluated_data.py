@@ -115,9 +115,10 @@ def test_the_archive_of_the_run_is_used_for_its_own_data(tmp_path: Path) -> None
     config = RunConfig(TrainingOptions(), ModelOptions(channels=1), "mnist:0", str(archive), ScoreRule())
     folder = RunFolder(tmp_path / "run")
     folder.create(config)
-    dataset = open_for_run(TrainedRun(folder.path), "mnist:0", None)
-    assert dataset.num_test_by_defect == {"0": 20}
-    assert dataset.warnings == ()
+    for spelling in ("mnist:0", "MNIST:0"):
+        dataset = open_for_run(TrainedRun(folder.path), spelling, None)
+        assert dataset.num_test_by_defect == {"0": 20}
+        assert dataset.warnings == ()
 
 
 def test_another_class_of_the_same_collection_is_said_to_mean_little(tmp_path: Path) -> None:

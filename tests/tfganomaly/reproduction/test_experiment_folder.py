@@ -84,6 +84,15 @@ def test_an_experiment_begun_before_its_data_was_recorded_goes_on_and_records_it
         begin(folder, other_archive)
 
 
+def test_the_folder_of_a_newer_version_is_refused(tiny_mnist, tmp_path):
+    folder = tmp_path / "run"
+    begun = begin(folder, tiny_mnist)
+    begin_a_pair(folder)
+    (folder / "experiment.json").write_text(json.dumps({**begun, "format_version": 2}))
+    with pytest.raises(RunError, match=r"has format 2, this version reads up to 1\. Upgrade"):
+        reproduce("mnist", folder, ["0"], None, TINY, archive=tiny_mnist)
+
+
 def test_a_pair_that_another_process_trains_is_refused(tiny_mnist, tmp_path):
     pytest.importorskip("fcntl", reason="this system has no such locks")
     begin(tmp_path / "run", tiny_mnist)

@@ -2,7 +2,17 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the train extra is not installed")
 
-from tfganomaly.reproduction.records import LAST, Spread, mean_over_classes, spreads, training_images
+from tfganomaly.errors import RunError
+from tfganomaly.reproduction.records import (
+    LAST,
+    SHOWN,
+    Spread,
+    mean_over_classes,
+    read_records,
+    spreads,
+    training_images,
+    write_records,
+)
 
 
 def record(label, seed, auroc, score="latent_l2"):
@@ -33,3 +43,13 @@ def test_the_mean_over_classes_takes_only_seeds_that_every_class_has():
 def test_the_number_of_training_images_is_a_range_where_it_depends_on_the_class():
     assert training_images([{"num_train": 45360}, {"num_train": 45360}]) == "45360"
     assert training_images([{"num_train": 45486}, {"num_train": 44729}]) == "44729 to 45486"
+
+
+@pytest.mark.parametrize("text", ["", "[{", "{}", "[1]", "[]", '[{"abnormal": 0, "seed": 0}]'])
+def test_damaged_records_are_one_line_that_says_what_to_remove(tmp_path, text):
+    path = tmp_path / "result.json"
+    write_records(path, [dict.fromkeys(SHOWN, 0)])
+    assert read_records(path) == [dict.fromkeys(SHOWN, 0)]
+    path.write_text(text)
+    with pytest.raises(RunError, match=r"is damaged .*; remove its folder to run that class again"):
+        read_records(path)

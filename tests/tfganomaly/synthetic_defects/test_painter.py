@@ -76,36 +76,6 @@ def test_the_epoch_is_chosen_by_kinds_that_training_never_paints():
     assert {fills.twisted, fills.weave, fills.smeared} <= selection_fills - training_fills
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        shapes.straight_line,
-        shapes.jagged_line,
-        shapes.wavy_line,
-        shapes.dots,
-        shapes.blob,
-        shapes.patches,
-        shapes.ring,
-        shapes.cut_off_part,
-        shapes.border_piece,
-        shapes.soft_bump,
-    ],
-)
-def test_a_shape_covers_between_nothing_and_all(shape):
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        alpha = shape(rng, SIDE)
-        assert alpha.shape == (SIDE, SIDE)
-        assert alpha.dtype == np.float32
-        assert alpha.min() >= 0
-        assert alpha.max() <= 1
-
-
-def test_a_part_cut_off_is_never_most_of_the_image():
-    rng = np.random.default_rng(0)
-    assert max(shapes.cut_off_part(rng, SIDE).mean() for _ in range(100)) <= 0.6
-
-
 STRIP = (slice(20, 44), slice(0, SIDE))
 COLUMN = (slice(0, SIDE), slice(24, 40))
 
@@ -150,21 +120,6 @@ def test_where_the_picture_fills_the_square_nothing_is_placed_otherwise():
         np.testing.assert_array_equal(painted, again)
 
 
-def test_a_dent_at_one_side_of_the_image_leaves_nothing_at_the_other(monkeypatch):
-    hill = np.exp(-np.square((np.arange(SIDE) - SIDE + 1) / 15)).astype(np.float32) * np.ones((SIDE, 1), np.float32)
-    monkeypatch.setattr(shapes, "soft_bump", lambda rng, side_px: hill)
-    rng = np.random.default_rng(0)
-    dents = np.stack([shapes.dent(rng, SIDE) for _ in range(20)])
-    assert np.abs(dents[:, :, : SIDE // 4]).max() < 0.01
-    assert np.median(np.abs(dents[:, :, SIDE // 2 :]).max(axis=(1, 2))) == 1
-
-
-def test_what_is_moved_leaves_on_one_side_and_goes_on_from_the_edge_on_the_other():
-    values = np.arange(9, dtype=np.float32).reshape(3, 3)
-    np.testing.assert_array_equal(shapes.moved(values, 1, -2), [[2, 2, 2], [2, 2, 2], [5, 5, 5]])
-    np.testing.assert_array_equal(shapes.moved(values[:, :, np.newaxis], 0, 0)[:, :, 0], values)
-
-
 def test_a_rim_does_not_appear_at_the_opposite_side_of_the_image():
     def at_the_right(rng, side_px):
         alpha = np.zeros((side_px, side_px), np.float32)
@@ -177,21 +132,3 @@ def test_a_rim_does_not_appear_at_the_opposite_side_of_the_image():
     painted = np.stack([painter.paint(image, image, rng) for _ in range(60)])
     assert not painted[:, :, : SIDE // 2].any()
     assert (painted < 0).any()  # there were rims
-
-
-def test_a_coloured_surface_keeps_its_hue_under_another_contrast():
-    surface = np.broadcast_to(np.float32([0.6, 0.0, -0.6]), (SIDE, SIDE, 3))
-    alpha = np.ones((SIDE, SIDE), np.float32)
-    for seed in range(10):
-        change = fills.contrast_change(np.random.default_rng(seed), surface, surface, alpha) - surface
-        np.testing.assert_allclose(change, np.broadcast_to(change[:1, :1, :1], change.shape), atol=1e-4)
-
-
-def test_a_flat_tone_takes_nothing_of_the_hue_that_it_covers():
-    surface = np.broadcast_to(np.float32([0.6, 0.0, -0.6]), (SIDE, SIDE, 3))
-    alpha = np.ones((SIDE, SIDE), np.float32)
-    for seed in range(10):
-        on_colour, on_grey = (
-            fills.flat_tone(np.random.default_rng(seed), image, image, alpha) for image in (surface, 0 * surface)
-        )
-        np.testing.assert_allclose(on_colour, on_grey, atol=1e-4)

@@ -90,6 +90,18 @@ def test_identical_images_do_not_stand_out(tmp_path):
     assert find_stand_outs(FlatScorer(), same, same) == []
 
 
+def test_maps_that_differ_by_rounding_alone_name_nobody(tmp_path, monkeypatch):
+    rounding = np.float32(1 + 2e-7) ** np.arange(40)
+    peaks = {len(rounding): rounding, 4: np.array([1, 1, 1, 1.0009])}
+    monkeypatch.setattr(
+        stand_out, "_scores_and_peaks", lambda scorer, loaded: np.stack([peaks[len(loaded.items)]] * 2, axis=1)
+    )
+    train, validation = images(tmp_path / "parts", 40), images(tmp_path / "parts", 4, seed=1, part="held")
+    assert find_stand_outs(FlatScorer(), train, validation) == []
+    peaks[4] = np.array([1, 1, 1, 1.1])
+    assert [one.row for one in find_stand_outs(FlatScorer(), train, validation)] == [3]
+
+
 def test_the_report_names_them_and_shows_them_on_a_sheet(tmp_path, run_folder):
     train = images(tmp_path / "parts", 100, marked=(1, 2, 3, 4, 5, 6))
     validation = images(tmp_path / "parts", 10, marked=(0,), seed=1, part="held")
