@@ -199,10 +199,9 @@ def _bare(detector: AnomalyDetector, pictures: list[np.ndarray]) -> Callable[[in
     interpreter = backend._interpreter
     (input_index,) = (tensor["index"] for tensor in interpreter.get_input_details())
     output_indices = [tensor["index"] for tensor in interpreter.get_output_details()]
-    levels = PixelLevels(backend.input_details)
     inputs = [interpreter.get_tensor(input_index) for _ in pictures]
     for picture, content in zip(pictures, inputs, strict=True):
-        levels.write(picture, content)
+        PixelLevels(backend.input_details, content).write(picture)
 
     def run(number: int) -> None:
         interpreter.set_tensor(input_index, inputs[number])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import c_float
+from sys import byteorder
 
 import numpy as np
 
@@ -50,8 +51,8 @@ def integer_score(rule: ScoreRule, reader: OutputReader) -> IntegerScore | None:
 def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
     latent, reconstructed = reader.details[reader.latent], reader.details[reader.reconstructed_latent]
     # Each call of numpy costs more than its hundred numbers. One looks up the difference of every pair of integers, one
-    # squares and adds up; the pairs are laid side by side as plain bytes. A pair is a number of 16 bits, in this
-    # machine's order of bytes.
+    # squares and adds up; the pairs are laid side by side as plain bytes. A pair is the low end of a number of the type
+    # that numpy looks up by without a copy, in this machine's order of bytes.
     bytes_of_pairs = np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     values, reconstructed_values = (
         dequantize(bytes_of_pairs[:, position].view(tensor.dtype), tensor).astype(np.float64)
@@ -59,8 +60,9 @@ def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
     )
     look_up = (values - reconstructed_values).take
     size = latent.shape[-1]
-    pairs = bytearray(2 * size)
-    numbers, differences = np.frombuffer(pairs, np.uint16), np.empty(size)
+    stride = np.dtype(np.intp).itemsize
+    pairs, first = bytearray(stride * size), 0 if byteorder == "little" else stride - 2
+    numbers, differences = np.frombuffer(pairs, np.intp), np.empty(size)
     add_up_squares = differences.dot
     # In whichever order a sum of squares is added up, it is off by at most one rounding a term. Where that does not
     # decide the float32 that the score is, the quick sum is as good as that of the definition.
@@ -68,8 +70,8 @@ def _squared_distance(weight: float, reader: OutputReader) -> IntegerScore:
     least, most = float(1 - uncertainty) * weight / size, float(1 + uncertainty) * weight / size
 
     def score(latent: np.ndarray, reconstructed_latent: np.ndarray) -> float:
-        pairs[::2] = latent.tobytes()
-        pairs[1::2] = reconstructed_latent.tobytes()
+        pairs[first::stride] = latent.tobytes()
+        pairs[first + 1 :: stride] = reconstructed_latent.tobytes()
         look_up(numbers, None, differences, "wrap")
         sum_of_squares = float(add_up_squares(differences))
         rounded = c_float(least * sum_of_squares).value

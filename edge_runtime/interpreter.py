@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from ctypes import c_byte
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -59,7 +60,8 @@ class Backend(Protocol):
             wanted: Positions of the outputs in `output_details`.
 
         Returns:
-            These outputs in the order asked for. Whoever gets them gives them up before the model is run again.
+            These outputs in the order asked for. They hold what they do until the model is run again, and are given up
+            before the backend is.
 
         Raises:
             BackendError, ValueError: As `run`.
@@ -123,28 +125,39 @@ class InterpreterBackend:
             raise BackendError(f"The model has {len(inputs)} inputs; one image was expected. Export it again.")
         self.input_details = TensorDetails.from_interpreter(inputs[0])
         self.output_details = tuple(TensorDetails.from_interpreter(output) for output in outputs)
-        # Each call gives a view of the interpreter's memory; it does not run while one is held.
-        self._input = self._interpreter.tensor(inputs[0]["index"])
-        self._outputs = [self._interpreter.tensor(output["index"]) for output in outputs]
-        self._levels = PixelLevels(self.input_details)
+        try:
+            self._outputs = [self._memory_of(output) for output in outputs]
+            self._levels = PixelLevels(self.input_details, self._memory_of(inputs[0]))
+        except ValueError as error:  # a tensor whose size is known only when the model runs
+            raise _cannot_load(library, error) from error
 
     def run(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Run the model on one image; see `Backend.run`."""
         self._infer(pixels)
-        return [output().copy() for output in self._outputs]
+        return [output.copy() for output in self._outputs]
 
     def run_and_lend(self, pixels: np.ndarray, wanted: Sequence[int]) -> list[np.ndarray]:
         """Run the model on one image and lend outputs; see `Backend.run_and_lend`."""
         self._infer(pixels)
         outputs = self._outputs
-        return [outputs[position]() for position in wanted]
+        return [outputs[position] for position in wanted]
 
     def _infer(self, pixels: np.ndarray) -> None:
-        self._levels.write(pixels, self._input())
+        self._levels.write(pixels)
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run the model: {_one_line(error)}") from error
+
+    def _memory_of(self, tensor: Mapping[str, Any]) -> np.ndarray:
+        """A tensor as it lies in the interpreter's memory, where it stays until `allocate_tensors` is called again.
+
+        The interpreter's own views do the same but keep it from running while one is held, and to make them for each
+        image costs as much as the rest of the way in and out of a small model.
+        """
+        view = self._interpreter.tensor(tensor["index"])()
+        memory = (c_byte * view.nbytes).from_address(view.ctypes.data)
+        return np.frombuffer(memory, view.dtype).reshape(view.shape)
 
 
 def find_interpreter() -> tuple[str, Any, Any]:

@@ -96,6 +96,7 @@ class FrameJudge:
         self._checks = checks
         self._view_problem = ""
         self._watchdog = watchdog
+        self._inference = watchdog.inference("frames")
         self._drift_window_frames = drift_window_frames
         self._drift = DriftMonitor(self.detector.calibration, drift_window_frames)
         self._stop = stop
@@ -208,7 +209,7 @@ class FrameJudge:
     def _examined(self, picture: Picture) -> Examination | None:
         """Run the model; None when the interpreter failed, which health then says."""
         try:
-            with self._watchdog.inference("frames"):
+            with self._inference:
                 return self.detector.examine(picture, with_map=self._hub.judgements_are_heard)
         except BackendError as error:
             self._board.report(ComponentHealth(INFERENCE_COMPONENT, "failed", str(error)))

@@ -9,7 +9,8 @@ import pytest
 
 from edge_runtime.errors import BackendError
 from edge_runtime.interpreter import InterpreterBackend, load_backend
-from edge_runtime.quantization import dequantize
+from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.quantization import dequantize, quantize
 from tests.edge_runtime.tiny_model import INPUT_SCALE, LATENT_SIZE, tiny_flatbuffer
 
 
@@ -50,14 +51,21 @@ def test_the_outputs_that_are_wanted_are_lent() -> None:
     assert backend.run_and_lend(pixels, ()) == []
 
 
-def test_a_lent_output_that_is_kept_is_said_and_does_not_end_the_backend() -> None:
-    backend = load_backend(tiny_flatbuffer(16), 1)
-    pixels = np.zeros((16, 16, 1), np.uint8)
-    kept = backend.run_and_lend(pixels, (0,))
-    with pytest.raises(BackendError, match="reference"):
-        backend.run(pixels)
-    del kept
-    backend.run(pixels)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("quantized", [True, False])
+def test_the_memory_that_is_read_and_written_is_the_interpreter_s_for_good(quantized: bool, threads: int) -> None:
+    backend = load_backend(tiny_flatbuffer(16, quantized=quantized), threads)
+    assert isinstance(backend, InterpreterBackend)
+    interpreter = backend._interpreter
+    (taken,), given = interpreter.get_input_details(), interpreter.get_output_details()
+    kept = backend.run_and_lend(np.zeros((16, 16, 1), np.uint8), range(len(given)))  # holds what the latest run gave
+    for pixels in np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), np.uint8):
+        outputs = backend.run(pixels)
+        content = interpreter.get_tensor(taken["index"])
+        np.testing.assert_array_equal(content, quantize(scale_pixels(pixels), backend.input_details)[np.newaxis])
+        for details, output, lent in zip(given, outputs, kept, strict=True):
+            np.testing.assert_array_equal(output, interpreter.get_tensor(details["index"]))
+            np.testing.assert_array_equal(lent, output)
 
 
 @pytest.mark.parametrize("quantized", [True, False])

@@ -65,9 +65,9 @@ def test_tensors_without_a_usable_scale_are_refused(dtype: type, quantization: t
 )
 def test_pixels_are_scaled_and_quantized_by_table_to_the_bit(dtype: str, scale: float, zero_point: int) -> None:
     tensor = TensorDetails("image", (1, 16, 16, 3), dtype, scale, zero_point)
-    levels = PixelLevels(tensor)
+    content = np.zeros((1, 16, 16, 3), dtype)
+    levels = PixelLevels(tensor, content)
     pixels = np.random.default_rng(0).permutation(np.repeat(np.arange(256, dtype=np.uint8), 3)).reshape(16, 16, 3)
     for picture in (pixels, pixels[::-1, ::-1], np.asfortranarray(pixels)):  # also such that do not lie in a row
-        content = np.zeros((1, 16, 16, 3), dtype)
-        levels.write(picture, content)
+        levels.write(picture)
         np.testing.assert_array_equal(content[0], quantize(scale_pixels(picture), tensor))
