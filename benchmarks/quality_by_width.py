@@ -22,6 +22,7 @@ from export.images import load_export_images
 from export.lowering import LoweredGraph, lower_graph
 from export.options import ExportOptions
 from export.pipeline import export_run
+from tfganomaly.data.sources import canonical_source
 from tfganomaly.errors import RunError, TfganomalyError
 from tfganomaly.evaluation.evaluate import evaluate
 from tfganomaly.evaluation.metrics import image_auroc
@@ -130,15 +131,10 @@ def _trained_run(
     run = load_run(path)
     recorded = {**dataclasses.asdict(run.config.training), **dataclasses.asdict(run.config.model)}
     other = [name for name, value in options.items() if recorded[name] != value]
-    if other or run.config.data_source != _as_recorded(arguments.data):
+    if other or run.config.data_source != canonical_source(arguments.data):
         what = f"other {', '.join(other)}" if other else f"the data {run.config.data_source}"
         raise SystemExit(f"The run in '{path}' was trained with {what}; name another --runs-folder.")
     return run
-
-
-def _as_recorded(data: str) -> str:
-    """DATA as a run records it: a folder by its absolute path, a name as it is."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
 
 
 def _is_finished(folder: RunFolder) -> bool:

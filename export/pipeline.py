@@ -20,6 +20,7 @@ from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.output_places import ARTEFACT_SUFFIX, OutputPlaces, free_places, write_together
 from export.result import ExportResult
+from tfganomaly.data.sources import canonical_source
 from tfganomaly.extras import require_extra
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.provenance import installed_versions
@@ -152,7 +153,8 @@ def _open_run(
             f"`tfganomaly train {shlex.quote(config.data_source)} --run {shlex.quote(str(folder.path))} --resume "
             "--score latent_l2`."
         )
-    if archive is not None or data_source not in (None, config.data_source):
+    is_elsewhere = data_source is not None and canonical_source(data_source) != config.data_source
+    if archive is not None or is_elsewhere:
         config = replace(config, data_archive=str(archive) if archive else None)  # the run's belongs to its own source
     images = load_export_images(config, options, data_source, tell)
     tell("load TensorFlow", 0, 1)

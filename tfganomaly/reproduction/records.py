@@ -24,12 +24,19 @@ from tfganomaly.training.run_folder import RunFolder
 Record = dict[str, Any]
 
 LAST, BEST_ON_TEST = "auroc_last_epoch", "auroc_best_epoch_on_test"
-SHOWN = frozenset(
-    (
-        *("collection", "protocol", "abnormal", "abnormal_name", "seed", "epochs", "num_train"),
-        *("score", "decides", LAST, BEST_ON_TEST),
-    )
-)
+SHOWN = {
+    "collection",
+    "protocol",
+    "abnormal",
+    "abnormal_name",
+    "seed",
+    "epochs",
+    "num_train",
+    "score",
+    "decides",
+    LAST,
+    BEST_ON_TEST,
+}
 """What table and pictures show of a record."""
 
 
