@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import platform
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from tests.edge_runtime.tiny_model import tiny_calibration, tiny_metadata
 from tests.edge_runtime.watching.conftest import Interpreter, bad, with_interpreter
 from tests.edge_runtime.watching.fakes import wait_for
 
+ROOT = Path(__file__).resolve().parents[3]
 PICTURE = bad()
 
 
@@ -45,8 +47,8 @@ def move_over(path: Path, content: bytes) -> None:
     new.replace(path)
 
 
-def upload_judge(slot: ModelSlot, load: DetectorLoader = AnomalyDetector, max_pixels: int = 1_000_000) -> UploadJudge:
-    return UploadJudge(slot, load, HangWatchdog(HealthBoard(EventHub()), 10.0), max_pixels)
+def upload_judge(slot: ModelSlot, load: DetectorLoader = AnomalyDetector) -> UploadJudge:
+    return UploadJudge(slot, load, HangWatchdog(HealthBoard(EventHub()), 10.0), 1_000_000)
 
 
 def judged(judge: UploadJudge) -> JudgedUpload:
@@ -181,26 +183,45 @@ def test_a_heatmap_is_drawn_only_when_it_is_asked_for(slot: ModelSlot) -> None:
     assert np.asarray(heatmap).any()
 
 
-def resident_mb() -> float:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+GROWTH_OVER_FOUR_THREADS = """
+import io, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from PIL import Image
+from edge_runtime.detector import AnomalyDetector
+from edge_runtime.serving.upload_judge import UploadJudge
+from edge_runtime.watching.event_hub import EventHub
+from edge_runtime.watching.hang_watchdog import HangWatchdog
+from edge_runtime.watching.health_board import HealthBoard
+from edge_runtime.watching.model_slot import ModelSlot
+
+def resident_mb():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+slot = ModelSlot(Path(sys.argv[1]), AnomalyDetector)
+judge = UploadJudge(slot, AnomalyDetector, HangWatchdog(HealthBoard(EventHub()), 10.0), 5_000_000)
+file = io.BytesIO()
+Image.new("RGBA", (2500, 2000), (200, 100, 50, 128)).save(file, "PNG")
+upload = lambda: judge.judge(file.getvalue(), "The upload", with_heatmap=True)
+
+upload()
+before_mb = resident_mb()
+threads = [ThreadPoolExecutor(1) for _ in range(4)]
+for thread in threads:
+    thread.submit(upload).result()
+print(resident_mb() - before_mb)
+for thread in threads:
+    thread.shutdown()
+"""
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what was freed for each thread")
-def test_large_uploads_leave_no_memory_behind_in_any_thread(slot: ModelSlot) -> None:
-    judge = upload_judge(slot, max_pixels=5_000_000)
-    file = io.BytesIO()
-    Image.new("RGBA", (2500, 2000), (200, 100, 50, 128)).save(file, "PNG")
-
-    def upload() -> None:
-        judge.judge(file.getvalue(), "The upload", with_heatmap=True)
-
-    upload()
-    before_mb = resident_mb()
-    threads = [ThreadPoolExecutor(1) for _ in range(4)]
-    for thread in threads:
-        thread.submit(upload).result()
-    growth_mb = resident_mb() - before_mb
-    for thread in threads:
-        thread.shutdown()
-    assert growth_mb < 100  # 30; each thread would keep 60 MB
+def test_large_uploads_leave_no_memory_behind_in_any_thread(artefact_path: Path) -> None:
+    # In a process of its own: where a test has trained before, glibc was told to keep what is freed.
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH_OVER_FOUR_THREADS, str(artefact_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 40  # below 1 here; with what glibc keeps it is 227
