@@ -178,7 +178,9 @@ def _quantized(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
     if not scale:
         return values
     limits = np.iinfo(tensor["dtype"])
-    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+    # In our files each pixel lies half-way between two levels and belongs to the lower one.
+    levels = np.ceil(values / np.float32(scale) - np.float32(0.501))
+    return np.clip(levels + zero_point, limits.min, limits.max).astype(tensor["dtype"])
 
 
 def _dequantized(integers: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:

@@ -12,6 +12,8 @@ from edge_runtime.errors import BackendError
 from edge_runtime.preprocessing import scale_pixels
 
 _UINT8 = np.dtype(np.uint8)
+# A little more than half: where a value is half-way in theory, what was rounded on the way does not decide.
+_HALF_STEP = np.float32(0.501)
 _LIMITS = {
     name: (np.float32(np.iinfo(name).min), np.float32(np.iinfo(name).max)) for name in ("int8", "uint8", "int16")
 }
@@ -61,7 +63,8 @@ def quantize(values: np.ndarray, tensor: TensorDetails) -> np.ndarray:
     """Return real numbers as the tensor's integers, rounded and **clipped** to its range.
 
     Without the clipping a value at the end of the range wraps around, white becomes black, and nothing
-    complains.
+    complains. What lies half-way between two integers is rounded down: in an int8 export all pixels do, and the model
+    is made for the lower level of each, the pixel less 128.
 
     Args:
         values: float32 array of any shape.
@@ -74,7 +77,8 @@ def quantize(values: np.ndarray, tensor: TensorDetails) -> np.ndarray:
         return np.asarray(values, np.float32)
     lowest, highest = _LIMITS[tensor.dtype]
     steps = np.asarray(values, np.float32) / np.float32(tensor.scale)
-    np.rint(steps, out=steps)
+    steps -= _HALF_STEP
+    np.ceil(steps, out=steps)
     steps += np.float32(tensor.zero_point)
     np.maximum(steps, lowest, out=steps)
     np.minimum(steps, highest, out=steps)

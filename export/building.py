@@ -13,7 +13,6 @@ from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ScoreRule
 from export.activation_ranges import observe_ranges, ranges_between
 from export.conversion import (
-    calibration_inputs,
     convert_quantization_aware,
     convert_to_float32,
     convert_with_calibration,
@@ -24,6 +23,7 @@ from export.edgetpu_graph import adapt_to_edgetpu
 from export.errors import ExportError
 from export.fake_quantization import add_fake_quantization
 from export.images import ExportImages
+from export.input_levels import calibration_inputs, int8_inputs, taking_int8_inputs
 from export.lowering import LoweredGraph
 from export.options import ExportOptions
 from export.quantization_aware import AgreementCheck, FineTuningResult, FineTuningSettings, fine_tune
@@ -92,7 +92,8 @@ def build_model(
     else:
         held_back = images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)]
         agreement = AgreementCheck(graph, held_back, score_rule, options.seed)
-        quantized_model = calibrate(graph, calibration, agreement, options.seed, progress)
+        int8_graph = taking_int8_inputs(graph)
+        quantized_model = calibrate(int8_graph, calibration, agreement, options.seed, progress)
         fine_tuning = fine_tune(
             graph,
             quantized_model,
@@ -107,7 +108,7 @@ def build_model(
             lambda *count: progress("fine-tune", *count),
         )
         progress("convert", 0, 1)
-        flatbuffer = convert_quantization_aware(graph, quantized_model)
+        flatbuffer = convert_quantization_aware(int8_graph, quantized_model)
     if options.target == "edgetpu" and quantization != "float32":
         flatbuffer = adapt_to_edgetpu(flatbuffer)
     inspection = inspect_flatbuffer(flatbuffer)
@@ -132,7 +133,7 @@ def calibrate(
     with the float graph's.
 
     Args:
-        graph: The float graph.
+        graph: The graph for int8 inputs.
         calibration: uint8 `(N, H, W, C)`, good images that ranges are taken from.
         agreement: What the two are compared by.
         seed: Decides disturbances, and which values are sampled.
@@ -144,7 +145,7 @@ def calibrate(
     good = scale_pixels(calibration)
     narrow, wide = (
         observe_ranges(graph, images, seed, lambda *count: progress("observe ranges", *count))
-        for images in (calibration_inputs(good), with_disturbed(good, seed, Purpose.RANGES))
+        for images in (calibration_inputs(good), int8_inputs(with_disturbed(good, seed, Purpose.RANGES)))
     )
     all_ranges = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
     all_ranges.append(narrow.extremes)

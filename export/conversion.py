@@ -14,38 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.errors import ExportError
+from export.input_levels import calibration_inputs, taking_int8_inputs
 from export.lowering import LoweredGraph
 from tfganomaly.quiet_tensorflow import quiet_tensorflow
-
-# An int8 grid of step 1/128 around zero holds -1 exactly and 127/128 at most. Asked for [-1, 1] the converter
-# would take a step of 1/127.5, on which every one of the 256 grey values falls half-way between two levels.
-LARGEST_INT8_PIXEL = 127 / 128
-
-
-def int8_input_images(images: np.ndarray) -> np.ndarray:
-    """Clips scaled images to what the int8 input can hold.
-
-    Args:
-        images: float32 `(B, H, W, C)` in [-1, 1].
-
-    Returns:
-        The same in [-1, 127/128]; only white pixels change, by one grey value.
-    """
-    return np.minimum(images, np.float32(LARGEST_INT8_PIXEL))
-
-
-def calibration_inputs(images: np.ndarray) -> np.ndarray:
-    """Makes of good images what ranges are taken from: clipped for the int8 input, whose range two pixels pin.
-
-    Args:
-        images: float32 `(B, H, W, C)` in [-1, 1].
-
-    Returns:
-        The same in [-1, 127/128] with both ends among the values, whatever the images hold.
-    """
-    inputs = int8_input_images(images)
-    inputs.flat[0], inputs.flat[1] = -1.0, LARGEST_INT8_PIXEL
-    return inputs
 
 
 def convert_to_float32(graph: LoweredGraph) -> bytes:
@@ -66,7 +37,7 @@ def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
         for image in inputs:
             yield [image[np.newaxis]]
 
-    converter = _converter(graph, graph.model)
+    converter = _converter(graph, taking_int8_inputs(graph).model)
     converter.representative_dataset = representative_images
     # Says that float fallback is not allowed; only legal beside representative images.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -77,7 +48,7 @@ def convert_quantization_aware(graph: LoweredGraph, quantized_model: Any) -> byt
     """Converts a graph whose fake-quantization operations carry the ranges to int8.
 
     Args:
-        graph: The float graph it was made from.
+        graph: The graph it was made from.
         quantized_model: tf_keras model with the same outputs, from `quantization_aware`.
     """
     return _convert(_as_int8(_converter(graph, quantized_model)))

@@ -19,7 +19,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from export.activation_ranges import MOVING_LAYERS, ActivationRange
-from export.conversion import LARGEST_INT8_PIXEL
+from export.input_levels import HIGHEST_INT8_INPUT, LOWEST_INT8_INPUT
 from export.lowering import LoweredGraph
 
 _PREFIX = "quant_"
@@ -29,13 +29,13 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
     """Builds the graph's quantized counterpart, with weights of its own.
 
     Args:
-        graph: The float graph; not touched.
+        graph: The graph for int8 inputs; not touched.
         ranges: Range of the output of each layer that computes, by name, from `observe_ranges`.
 
     Returns:
         tf_keras model with the outputs of `graph.model`. Called with `training=True` it computes as int8
-        does, kernels included; with `training=False` kernels are float, which is the form to convert. Inputs
-        must lie in [-1, 127/128].
+        does, kernels included; with `training=False` kernels are float, which is the form to convert. It takes
+        `int8_inputs`.
     """
     custom_objects = {kind.__name__: kind for kind in (LayerQuantization, KernelQuantizer, RangeQuantizer)}
     tf_keras.backend.reset_uids()  # tfmot numbers its input layer, and names are part of the file's bytes
@@ -45,7 +45,7 @@ def add_fake_quantization(graph: LoweredGraph, ranges: Mapping[str, ActivationRa
         quantized = tfmot.quantization.keras.quantize_apply(annotated, quantized_layer_name_prefix=_PREFIX)
     for layer in quantized.layers:
         if hasattr(layer, "quantizer_vars"):  # tfmot's layer after the input
-            _assign(layer.quantizer_vars, ActivationRange(-1.0, LARGEST_INT8_PIXEL))
+            _assign(layer.quantizer_vars, ActivationRange(LOWEST_INT8_INPUT, HIGHEST_INT8_INPUT))
         elif getattr(layer, "_output_quantizers", None):
             _assign(layer._output_quantizer_vars, ranges[layer.name.removeprefix(_PREFIX)])
     return quantized

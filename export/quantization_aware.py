@@ -24,8 +24,8 @@ import tf_keras
 
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
-from export.conversion import int8_input_images
 from export.disturbance import Purpose, disturb_images, with_disturbed
+from export.input_levels import int8_inputs
 from export.lowering import LoweredGraph
 
 CHECKS = 8
@@ -89,13 +89,13 @@ class AgreementCheck:
         """Return what measures a model as its weights then are.
 
         Args:
-            quantized_model: What `add_fake_quantization` made of the float graph.
+            quantized_model: What `add_fake_quantization` made of its form for int8 inputs.
 
         Returns:
             A function that returns the mean squared difference of the logarithms of the scores.
         """
         run = tf.function(lambda batch: quantized_model(batch, training=True), jit_compile=True)
-        inputs = int8_input_images(self._images)
+        inputs = int8_inputs(self._images)
 
         def measure() -> float:
             given = np.minimum(self._log_scores(run, inputs), self._limit)
@@ -128,7 +128,7 @@ def fine_tune(
 
     Args:
         graph: The float graph, the teacher.
-        quantized_model: What `add_fake_quantization` made of it.
+        quantized_model: What `add_fake_quantization` made of its form for int8 inputs.
         train_pixels: uint8 `(N, H, W, C)`, good images to learn on.
         agreement: What the best step is chosen by.
         settings: Length and strength.
@@ -181,8 +181,7 @@ def _compile_step(
     def step(images: Any) -> None:
         expected = [tf.stop_gradient(output) for output in _as_latents_and_rest(graph, graph.model(images))]
         with tf.GradientTape() as tape:
-            inputs = tf.minimum(images, int8_input_images(np.ones((), np.float32)))
-            given = _as_latents_and_rest(graph, quantized_model(inputs, training=True))
+            given = _as_latents_and_rest(graph, quantized_model(int8_inputs(images), training=True))
             loss = sum(
                 tf.reduce_mean(tf.square(ours - theirs)) / variance
                 for ours, theirs, variance in zip(given, expected, variances, strict=True)

@@ -43,6 +43,17 @@ def test_every_integer_comes_back_as_itself() -> None:
         np.testing.assert_array_equal(quantize(dequantize(integers, tensor), tensor), integers)
 
 
+def test_values_half_way_between_two_integers_belong_to_the_lower_one() -> None:
+    tensor = TensorDetails("image", (1,), "int8", 1 / 127.5, 0)
+    assert quantize(scale_pixels(np.arange(256, dtype=np.uint8)), tensor).tolist() == list(range(-128, 128))
+
+
+def test_levels_of_earlier_exports_are_the_nearest() -> None:
+    pixels = np.arange(256)
+    nearest = np.clip(np.rint((pixels / 127.5 - 1) * 128), -128, 127)
+    assert quantize(scale_pixels(pixels.astype(np.uint8)), INT8).tolist() == nearest.tolist()
+
+
 def test_float_tensors_pass_through() -> None:
     tensor = TensorDetails("t", (2,), "float32")
     values = np.array([1.5, -2.5], np.float32)

@@ -22,6 +22,50 @@ def test_the_range_clips_a_lone_outlier_when_that_rounds_the_rest_better() -> No
     assert _error(values, *chosen) < _error(values, float(values.min()), float(values.max()))
 
 
+def test_before_a_leaky_relu_negative_values_are_clipped_for_finer_levels() -> None:
+    from export.activation_ranges import least_squares_range
+
+    values = np.random.default_rng(0).normal(0, 1, 50_000).astype(np.float32)
+    plain, leaky = least_squares_range(values), least_squares_range(values, 0.2)
+    assert plain.low < leaky.low < 0.0
+
+    def error_behind(low: float, high: float) -> float:
+        step = (high - low) / 255
+        zero_point = np.rint(-low / step)
+        rounded = np.clip(np.rint(values / step), -zero_point, 255 - zero_point) * step
+        return float(np.mean(np.square(np.maximum(rounded, 0.2 * rounded) - np.maximum(values, 0.2 * values))))
+
+    assert error_behind(*leaky) < 0.9 * error_behind(*plain)
+
+
+def test_ranges_that_a_leaky_relu_reads_are_chosen_for_it(
+    build_ganomaly: Callable[..., Any], pixels: np.ndarray
+) -> None:
+    import tf_keras
+
+    from edge_runtime.preprocessing import scale_pixels
+    from export.activation_ranges import ActivationRange, observe_ranges
+    from export.lowering import LoweredGraph, lower_graph
+
+    graph = lower_graph(build_ganomaly())
+    ranges = observe_ranges(graph, scale_pixels(pixels), 0).least_squares
+    read = [layer.name for layer in graph.model.layers if isinstance(layer, tf_keras.layers.LeakyReLU)]
+    before = [graph.model.get_layer(name).inbound_nodes[0].inbound_layers.name for name in read]
+    assert len(before) == 6
+
+    def without_slope(layer: Any) -> Any:
+        config = layer.get_config()
+        if isinstance(layer, tf_keras.layers.LeakyReLU):
+            return tf_keras.layers.Activation("linear", name=layer.name)
+        return layer.__class__.from_config(config)
+
+    linear = tf_keras.models.clone_model(graph.model, clone_function=without_slope)
+    linear.set_weights(graph.model.get_weights())
+    first = observe_ranges(LoweredGraph(linear, graph.output_names), scale_pixels(pixels), 0).least_squares[before[0]]
+    assert isinstance(first, ActivationRange)
+    assert first.low < ranges[before[0]].low < 0.0
+
+
 def test_zero_lies_in_every_range() -> None:
     from export.activation_ranges import least_squares_range
 

@@ -12,16 +12,17 @@ import pytest
 from edge_runtime.flatbuffer import inspect_flatbuffer
 from edge_runtime.interpreter import load_backend
 from edge_runtime.preprocessing import scale_pixels
-from edge_runtime.quantization import dequantize
+from edge_runtime.quantization import dequantize, quantize
 from edge_runtime.scoring import ScoreRule
 from export.errors import ExportError
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The float graph, the three files made from it, and how the fine-tuning went."""
+    """The float graph, its form for int8 inputs, the three files made from it, and how the fine-tuning went."""
 
     graph: Any
+    int8_graph: Any
     quantized_model: Any
     result: Any
     files: dict[str, bytes]
@@ -30,26 +31,29 @@ class Converted:
 @pytest.fixture(scope="module")
 def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Converted:
     from export.conversion import convert_quantization_aware, convert_to_float32, convert_with_calibration
+    from export.input_levels import taking_int8_inputs
     from export.lowering import lower_graph
 
     graph = lower_graph(build_ganomaly())
-    quantized_model, result = _calibrated_and_tuned(graph, pixels, steps=8)
+    int8_graph = taking_int8_inputs(graph)
+    quantized_model, result = _calibrated_and_tuned(graph, int8_graph, pixels, steps=8)
     files = {
         "float32": convert_to_float32(graph),
         "ptq": convert_with_calibration(graph, scale_pixels(pixels)),
-        "qat": convert_quantization_aware(graph, quantized_model),
+        "qat": convert_quantization_aware(int8_graph, quantized_model),
     }
-    return Converted(graph, quantized_model, result, files)
+    return Converted(graph, int8_graph, quantized_model, result, files)
 
 
-def _calibrated_and_tuned(graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any]:
+def _calibrated_and_tuned(graph: Any, int8_graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any]:
     from export.activation_ranges import observe_ranges
     from export.disturbance import Purpose, with_disturbed
     from export.fake_quantization import add_fake_quantization
+    from export.input_levels import int8_inputs
     from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
 
-    ranges = observe_ranges(graph, with_disturbed(scale_pixels(pixels), 0, Purpose.RANGES), 0).least_squares
-    quantized_model = add_fake_quantization(graph, ranges)
+    images = int8_inputs(with_disturbed(scale_pixels(pixels), 0, Purpose.RANGES))
+    quantized_model = add_fake_quantization(int8_graph, observe_ranges(int8_graph, images, 0).least_squares)
     settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
     return quantized_model, fine_tune(
         graph, quantized_model, pixels, AgreementCheck(graph, pixels[:16], ScoreRule(), 0), settings
@@ -112,17 +116,20 @@ def test_outputs_are_found_by_name_and_near_the_float_model(
         assert np.corrcoef(given[name].ravel(), values.ravel())[0, 1] > 0.98, name
 
 
-def test_every_grey_value_but_white_keeps_its_own_int8_level(converted: Converted) -> None:
-    (tensor,) = inspect_flatbuffer(converted.files["qat"]).inputs
-    levels = np.rint(scale_pixels(np.arange(256, dtype=np.uint8)) / tensor.scales[0]) + tensor.zero_points[0]
-    assert tensor.scales[0] == pytest.approx(1 / 128)
-    assert len(np.unique(np.clip(levels, -128, 127))) == 255
+@pytest.mark.parametrize("kind", ["ptq", "qat"])
+def test_every_grey_value_has_its_own_int8_level(converted: Converted, kind: str) -> None:
+    pixels = np.arange(256, dtype=np.uint8)
+    tensor = load_backend(converted.files[kind]).input_details
+    assert quantize(scale_pixels(pixels), tensor).tolist() == list(range(-128, 128))
+    # What the levels stand for is what the graph for int8 inputs takes.
+    levels = np.arange(-128, 128).astype(np.int8)
+    np.testing.assert_allclose(dequantize(levels, tensor), scale_pixels(pixels) - 1 / 255, atol=1e-6)
 
 
 def test_the_fake_quantized_graph_predicts_the_file(converted: Converted, pixels: np.ndarray) -> None:
-    from export.conversion import int8_input_images
+    from export.input_levels import int8_inputs
 
-    simulated = converted.quantized_model(int8_input_images(scale_pixels(pixels)), training=True)
+    simulated = converted.quantized_model(int8_inputs(scale_pixels(pixels)), training=True)
     given = _run(converted.files["qat"], pixels)
     expected = _float_outputs(converted.graph, scale_pixels(pixels))
     for name, values in zip(converted.graph.output_names, simulated, strict=True):
@@ -139,9 +146,9 @@ def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -
 
 
 def test_without_a_step_the_calibrated_graph_stays(converted: Converted, pixels: np.ndarray) -> None:
-    quantized_model, result = _calibrated_and_tuned(converted.graph, pixels, steps=0)
+    quantized_model, result = _calibrated_and_tuned(converted.graph, converted.int8_graph, pixels, steps=0)
     assert result.best_step == 0
-    float_kernel = converted.graph.model.layers[1].get_weights()[0]
+    float_kernel = converted.int8_graph.model.layers[1].get_weights()[0]
     kernels = [variable.numpy() for variable in quantized_model.trainable_variables]
     assert any(kernel.shape == float_kernel.shape and (kernel == float_kernel).all() for kernel in kernels)
 
@@ -201,14 +208,14 @@ def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[.
 def test_the_ranges_are_those_that_keep_the_scores_best(converted: Converted, pixels: np.ndarray) -> None:
     from export.activation_ranges import observe_ranges, ranges_between
     from export.building import RANGE_SHARES, calibrate
-    from export.conversion import calibration_inputs
     from export.disturbance import Purpose, with_disturbed
     from export.fake_quantization import add_fake_quantization
+    from export.input_levels import calibration_inputs, int8_inputs
     from export.quantization_aware import AgreementCheck
 
-    graph, good = converted.graph, scale_pixels(pixels)
-    agreement = AgreementCheck(graph, pixels[:16], ScoreRule(), 0)
-    images = calibration_inputs(good), with_disturbed(good, 0, Purpose.RANGES)
+    graph, good = converted.int8_graph, scale_pixels(pixels)
+    agreement = AgreementCheck(converted.graph, pixels[:16], ScoreRule(), 0)
+    images = calibration_inputs(good), int8_inputs(with_disturbed(good, 0, Purpose.RANGES))
     narrow, wide = (observe_ranges(graph, observed, 0) for observed in images)
     tried = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
     of_each = [agreement.of(add_fake_quantization(graph, ranges))() for ranges in (*tried, narrow.extremes)]
@@ -221,10 +228,11 @@ def test_with_the_extremes_of_good_images_the_untuned_file_computes_as_post_trai
     converted: Converted, pixels: np.ndarray
 ) -> None:
     from export.activation_ranges import observe_ranges
-    from export.conversion import calibration_inputs, convert_quantization_aware
+    from export.conversion import convert_quantization_aware
     from export.fake_quantization import add_fake_quantization
+    from export.input_levels import calibration_inputs
 
-    graph = converted.graph
+    graph = converted.int8_graph
     observed = observe_ranges(graph, calibration_inputs(scale_pixels(pixels)), 0)
     of_squares, of_extremes = (
         _run(convert_quantization_aware(graph, add_fake_quantization(graph, ranges)), pixels) for ranges in observed
