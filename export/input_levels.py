@@ -59,18 +59,19 @@ def taking_int8_inputs(graph: LoweredGraph) -> LoweredGraph:
     Returns:
         A graph with weights of its own; `graph` is not touched.
     """
-    first_layers = {node.outbound_layer.name for node in graph.model.layers[0].outbound_nodes}
+    readers = [node.outbound_layer for node in graph.model.layers[0].outbound_nodes]
+    making_up = {layer.name for layer in readers if _sees_every_input_alike(layer)}
 
     def copied(layer: Any) -> Any:
         config = layer.get_config()
-        if layer.name in first_layers and _sees_every_input_alike(layer):
+        if layer.name in making_up:
             config["use_bias"] = True
         return layer.__class__.from_config(config)
 
     model = tf_keras.models.clone_model(graph.model, clone_function=copied)
     for layer, copy in zip(graph.model.layers, model.layers, strict=True):
         weights = layer.get_weights()
-        if layer.name in first_layers and _sees_every_input_alike(layer):
+        if layer.name in making_up:
             kernel, bias = weights if layer.use_bias else (*weights, 0.0)
             weights = [kernel, bias + HALF_GREY_LEVEL * kernel.sum(axis=tuple(range(kernel.ndim - 1)))]
         copy.set_weights(weights)
