@@ -19,6 +19,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     value_type: type | None = None,
+    of_use_with: tuple[str, str] | None = None,
 ) -> Any:
     """Declares a dataclass field that is also a command-line option.
 
@@ -29,6 +30,7 @@ def option(
         minimum: Smallest allowed number, inclusive.
         maximum: Largest allowed number, inclusive.
         value_type: The option's type where `default` is `None`.
+        of_use_with: Another option's field and the value without which this one changes nothing.
 
     Returns:
         A dataclass field with the declaration in its metadata.
@@ -41,6 +43,7 @@ def option(
             "minimum": minimum,
             "maximum": maximum,
             "type": value_type or type(default),
+            "of_use_with": of_use_with,
         },
     )
 
@@ -49,12 +52,13 @@ def check_options(options: Any) -> None:
     """Checks every field of an options dataclass against its declaration.
 
     Raises:
-        OptionError: A value is of the wrong type or outside its bounds; names the flag.
+        OptionError: A value is of the wrong type or outside its bounds, or would change nothing beside the others;
+            names the flag.
     """
     for field in dataclasses.fields(options):
         declared = field.metadata
         value = getattr(options, field.name)
-        flag = "--" + field.name.replace("_", "-")
+        flag = _flag(field.name)
         if value is None and field.default is None:
             continue
         wanted = declared["type"]
@@ -70,3 +74,17 @@ def check_options(options: Any) -> None:
             low = declared["minimum"] if declared["minimum"] is not None else "any"
             high = declared["maximum"] if declared["maximum"] is not None else "any"
             raise OptionError(f"{flag} is {value}; expected a number from {low} to {high}.")
+    for field in dataclasses.fields(options):
+        needed = field.metadata["of_use_with"]
+        if needed is None or getattr(options, field.name) == field.default:
+            continue
+        name, value = needed
+        if getattr(options, name) != value:
+            raise OptionError(
+                f"{_flag(field.name)} is given with {_flag(name)} {getattr(options, name)}; it is of use with "
+                f"{_flag(name)} {value} only."
+            )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

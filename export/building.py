@@ -22,11 +22,12 @@ from export.disturbance import Purpose, with_disturbed
 from export.edgetpu_graph import adapt_to_edgetpu
 from export.errors import ExportError
 from export.fake_quantization import add_fake_quantization
+from export.fine_tuning_result import FineTuningResult
 from export.images import ExportImages
 from export.input_levels import calibration_inputs, int8_inputs, taking_int8_inputs
 from export.lowering import LoweredGraph
 from export.options import ExportOptions
-from export.quantization_aware import AgreementCheck, FineTuningResult, FineTuningSettings, fine_tune
+from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
 
 # Of the way from the ranges of good images to those that hold disturbed ones too.
 RANGE_SHARES = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0)
@@ -103,6 +104,7 @@ def build_model(
                 options.fine_tuning_steps,
                 options.fine_tuning_batch_size or _usual_batch_size(graph),
                 options.learning_rate,
+                options.encoder_loss_weight,
                 options.seed,
             ),
             lambda *count: progress("fine-tune", *count),
@@ -152,7 +154,7 @@ def calibrate(
     candidates = []
     for number, ranges in enumerate(all_ranges, start=1):
         quantized_model = add_fake_quantization(graph, ranges)
-        candidates.append((agreement.of(quantized_model)(), quantized_model))
+        candidates.append((agreement.of(quantized_model)().disagreement, quantized_model))
         progress("choose ranges", number, len(all_ranges))
     return min(candidates, key=lambda candidate: candidate[0])[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tfganomaly.evaluation.scorer import Scorer
 
 if TYPE_CHECKING:
     from export.edgetpu_target import EdgeTpuTarget
+    from export.fine_tuning_result import FineTuningResult
 
 Progress = Callable[[int, int], None]
 
@@ -174,8 +174,7 @@ class ParityReport:
         num_stand_ins: As in `ParityImages`.
         artefacts: The exported file first, then those made for comparison.
         lowering_difference: Largest relative difference of the lowered graph's outputs.
-        fine_tuning: (step, disagreement) of each check, empty without fine-tuning.
-        best_step: The step whose weights were kept.
+        fine_tuning: How the fine-tuning went; None without.
         failures: Why the gate refused the export; empty when it did not.
         edgetpu: What maps to the Edge TPU, where that is the target.
     """
@@ -190,8 +189,7 @@ class ParityReport:
     num_stand_ins: int
     artefacts: tuple[ArtefactParity, ...]
     lowering_difference: float
-    fine_tuning: tuple[tuple[int, float], ...] = ()
-    best_step: int = 0
+    fine_tuning: FineTuningResult | None = None
     failures: tuple[str, ...] = ()
     edgetpu: EdgeTpuTarget | None = None
 
@@ -222,27 +220,13 @@ class ParityReport:
         ]
         return tuple((other, difference) for other, difference in pairs if difference is not None)
 
-    @property
-    def fine_tuning_text(self) -> str:
-        """What the fine-tuning has done for the scores, in one line; empty where there was none."""
-        if len(self.fine_tuning) < 2:
-            return ""
-        steps, disagreements = self.fine_tuning[-1][0], dict(self.fine_tuning)
-        before, after = (math.sqrt(disagreements[step]) for step in (0, self.best_step))
-        if self.best_step == 0:
-            return (
-                f"none of {steps} steps brought the scores nearer to the run's than the choice of ranges alone "
-                f"({before:.1%} off), which is kept; --fine-tuning-steps 0 saves the time"
-            )
-        return f"step {self.best_step} of {steps} is kept: scores {after:.1%} off the run's, {before:.1%} without"
-
     def summary(self) -> dict[str, Any]:
         """What the artefact's metadata says about its parity; the same for the same bytes on any machine."""
         return {
             **self._compared_on(),
             "run_auroc": _rounded_or_none(self.run_auroc),
             **self.exported.summary(),
-            **({"fine_tuning_steps": self.fine_tuning[-1][0], "best_step": self.best_step} if self.fine_tuning else {}),
+            **(self.fine_tuning.summary() if self.fine_tuning else {}),
             **({"edgetpu": self.edgetpu.summary()} if self.edgetpu else {}),
         }
 
@@ -256,8 +240,8 @@ class ParityReport:
             "run_auroc": _rounded_or_none(self.run_auroc),
             "run_threshold": _rounded(self.run_threshold),
             "lowering_difference": _rounded(self.lowering_difference),
-            "fine_tuning": [{"step": step, "disagreement": _rounded(value)} for step, value in self.fine_tuning],
-            "best_step": self.best_step,
+            "fine_tuning": self.fine_tuning.to_list() if self.fine_tuning else [],
+            "best_step": self.fine_tuning.best_step if self.fine_tuning else 0,
             "edgetpu": self.edgetpu.to_dict() if self.edgetpu else None,
             "artefacts": [
                 {**artefact.to_dict(), "flipped_images": [self.names[index] for index in self.flipped(artefact)]}

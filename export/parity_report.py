@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edge_runtime.version import __version__
+from export.fine_tuning_result import FineTuningResult
 from export.output_places import write_together
 from export.parity import ArtefactParity, ParityReport
 from export.parity_files import ParityFiles
 
 _PLOT_SIZE_PX = 320
+_HISTORY_SIZE_PX = (300, 80)
 _MOST_DOTS = 1500
 _MOST_FLIPS = 20
 
@@ -47,6 +50,25 @@ class ScorePlot:
     step: int
     run_threshold_px: float
     artefact_threshold_px: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FineTuningPlot:
+    """How far the scores of held-back images are from the float model's, by step, in 300 x 80 pixels.
+
+    Attributes:
+        good: Points of the polyline of good images.
+        disturbed: The same of disturbed copies of them.
+        zero_px: Where no difference stands, from the top.
+        low: Percent at the lower edge, 0 or less.
+        high: Percent at the upper edge, 0 or more.
+    """
+
+    good: str
+    disturbed: str
+    zero_px: float
     low: float
     high: float
 
@@ -96,10 +118,12 @@ def render_parity_report(report: ParityReport) -> str:
     environment.filters["interval"] = lambda interval: "{:+.4f} to {:+.4f}".format(*interval)
     environment.filters["digits"] = lambda value: "–" if value is None else f"{value:.3g}"
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
+    environment.filters["change"] = lambda percent: f"{percent:+.1f} %"
+    environment.filters["shift"] = lambda shift: f"{100 * math.expm1(shift):+.1f} %"
     return environment.get_template("parity.html.j2").render(
         report=report,
         plot=plot_scores(report, report.exported),
-        history=_history_line(report),
+        fine_tuning_plot=plot_fine_tuning(tuned) if (tuned := report.fine_tuning) and tuned.steps else None,
         flips=_largest_flips(report),
         version=__version__,
     )
@@ -141,9 +165,23 @@ def _largest_flips(report: ParityReport) -> tuple[Flip, ...]:
     )
 
 
-def _history_line(report: ParityReport) -> str:
-    """The checks of the fine-tuning as points of a 300 x 80 polyline, from disagreement 0 upwards."""
-    if len(report.fine_tuning) < 2:
-        return ""
-    last_step, worst = report.fine_tuning[-1][0], max(value for _, value in report.fine_tuning) or 1.0
-    return " ".join(f"{300 * step / last_step:.1f},{80 - 76 * value / worst:.1f}" for step, value in report.fine_tuning)
+def plot_fine_tuning(fine_tuning: FineTuningResult) -> FineTuningPlot:
+    """Draws how far the scores have moved at each check."""
+    width, height = _HISTORY_SIZE_PX
+    shifts = {
+        kind: [100 * math.expm1(getattr(agreement, f"{kind}_shift")) for agreement in fine_tuning.history.values()]
+        for kind in ("good", "disturbed")
+    }
+    low, high = min(0.0, *shifts["good"], *shifts["disturbed"]), max(0.0, *shifts["good"], *shifts["disturbed"])
+
+    def down(percent: float) -> float:
+        return round((high - percent) / max(high - low, 1e-6) * height, 1)
+
+    def line(percents: list[float]) -> str:
+        steps = fine_tuning.history
+        return " ".join(
+            f"{width * step / fine_tuning.steps:.1f},{down(percent)}"
+            for step, percent in zip(steps, percents, strict=True)
+        )
+
+    return FineTuningPlot(line(shifts["good"]), line(shifts["disturbed"]), down(0.0), low, high)

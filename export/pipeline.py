@@ -291,7 +291,6 @@ def _compared(
         compare_with_run(one.built.title, scored_run, run_margin, one.scored, images, one.built.inspection, latency_ms)
         for one, latency_ms in zip(candidates, latencies_ms, strict=True)
     )
-    fine_tuning = candidates[0].built.fine_tuning
     return ParityReport(
         run=run.description,
         data=f"{work.images.data_name}, {images.part}",
@@ -303,8 +302,7 @@ def _compared(
         num_stand_ins=images.num_stand_ins,
         artefacts=compared,
         lowering_difference=lowering_difference,
-        fine_tuning=fine_tuning.history if fine_tuning else (),
-        best_step=fine_tuning.best_step if fine_tuning else 0,
+        fine_tuning=candidates[0].built.fine_tuning,
         failures=gate_failures(compared[0], images.labels, work.options),
         edgetpu=edgetpu,
     )

@@ -1,15 +1,11 @@
 """Fine-tunes a fake-quantized graph until its scores are those of the float model.
 
-The float model is the teacher: no label and no loss of the training is needed. What must survive is the
-distance of the latent vectors, which is small against the vectors themselves, so it has terms of its own:
+Half of each batch is disturbed; the loss is that of `fine_tuning_loss`.
 
-    loss = |z - z'|^2 / var(z') + |z_hat - z_hat'|^2 / var(z_hat') + |x_hat - x_hat'|^2 / var(x_hat')
-         + |r - r'|^2 / (|r'|^2 + 0.1 mean |r'|^2)  +  (log d - log d')^2,     r = z - z_hat,  d = mean r^2
-
-with the teacher's values primed. Half of each batch is disturbed. The best step is chosen by how well scores
-of held-back good images and disturbed copies of them agree with the float model's; the graph before the first
-step is among the candidates, so fine-tuning cannot do harm by that measure. A score beyond twice the highest of a good
-image counts as twice: how far beyond does not change a verdict.
+The best step is chosen on held-back good images and disturbed copies of them: by how well their scores agree with the
+float model's, less, by the weight of the encoder loss, how far those of the good ones have sunk. The graph before the
+first step is among the candidates, so fine-tuning cannot do harm by that measure. A score beyond twice the highest of a
+good image counts as twice: how far beyond does not change a verdict.
 """
 
 from __future__ import annotations
@@ -25,13 +21,13 @@ import tf_keras
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ModelOutputs, ScoreRule, anomaly_scores, window_distances
 from export.disturbance import Purpose, disturb_images, with_disturbed
+from export.fine_tuning_loss import HIGHEST_COMPARED, SMALLEST_DISTANCE, FineTuningLoss
+from export.fine_tuning_result import Agreement, FineTuningResult
 from export.input_levels import int8_inputs
 from export.lowering import LoweredGraph
 
 CHECKS = 8
 _EVALUATION_BATCH_SIZE = 64
-_SMALLEST_DISTANCE = 1e-6
-_HIGHEST_COMPARED = 2.0  # of the highest score of a good image
 
 
 @dataclass(frozen=True)
@@ -42,27 +38,15 @@ class FineTuningSettings:
         steps: Optimizer steps; 0 leaves the calibrated graph as it is.
         batch_size: Images a step, half of them disturbed.
         learning_rate: Adam's first step size; falls to 0 along a cosine.
+        encoder_loss_weight: 0 keeps to the float model's scores alone.
         seed: Decides batches and disturbances.
     """
 
     steps: int
     batch_size: int
     learning_rate: float
+    encoder_loss_weight: float
     seed: int
-
-
-@dataclass(frozen=True)
-class FineTuningResult:
-    """How the fine-tuning went.
-
-    Attributes:
-        history: (step, disagreement with the float model) at each check, step 0 first: the mean squared difference of
-            the logarithms of the scores.
-        best_step: Whose weights the graph now has.
-    """
-
-    history: tuple[tuple[int, float], ...]
-    best_step: int
 
 
 class AgreementCheck:
@@ -82,24 +66,23 @@ class AgreementCheck:
         # Of the images alone, whatever the graph: computed once instead of at each check.
         self._windows = window_distances(score_rule, self._images)
         expected = self._log_scores(tf.function(graph.model, jit_compile=True), self._images)
-        self._limit = expected[: len(held_back_pixels)].max() + np.log(_HIGHEST_COMPARED)
+        self._num_good = len(held_back_pixels)
+        self._limit = expected[: self._num_good].max() + np.log(HIGHEST_COMPARED)
         self._expected = np.minimum(expected, self._limit)
 
-    def of(self, quantized_model: Any) -> Callable[[], float]:
+    def of(self, quantized_model: Any) -> Callable[[], Agreement]:
         """Return what measures a model as its weights then are.
 
         Args:
             quantized_model: What `add_fake_quantization` made of its form for int8 inputs.
-
-        Returns:
-            A function that returns the mean squared difference of the logarithms of the scores.
         """
         run = tf.function(lambda batch: quantized_model(batch, training=True), jit_compile=True)
         inputs = int8_inputs(self._images)
 
-        def measure() -> float:
-            given = np.minimum(self._log_scores(run, inputs), self._limit)
-            return float(np.mean(np.square(given - self._expected)))
+        def measure() -> Agreement:
+            differences = np.minimum(self._log_scores(run, inputs), self._limit) - self._expected
+            good, disturbed = differences[: self._num_good], differences[self._num_good :]
+            return Agreement(float(np.mean(np.square(differences))), float(good.mean()), float(disturbed.mean()))
 
         return measure
 
@@ -113,7 +96,7 @@ class AgreementCheck:
             values = [output.numpy()[: len(images)] for output in run(tf.constant(batch))]
             outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
             scores.append(anomaly_scores(self._rule, images, outputs, windows))
-        return np.log(np.concatenate(scores) + _SMALLEST_DISTANCE)
+        return np.log(np.concatenate(scores) + SMALLEST_DISTANCE)
 
 
 def fine_tune(
@@ -137,7 +120,8 @@ def fine_tune(
     rng = np.random.default_rng(settings.seed)
     check = agreement.of(quantized_model)
     variables = quantized_model.trainable_variables
-    best_step, best_weights, history = 0, [variable.numpy() for variable in variables], [(0, check())]
+    weight = settings.encoder_loss_weight
+    best_step, best_weights, history = 0, [variable.numpy() for variable in variables], {0: check()}
     if settings.steps:
         step_function = _compile_step(
             graph, quantized_model, settings, scale_pixels(train_pixels[:_EVALUATION_BATCH_SIZE])
@@ -146,23 +130,28 @@ def fine_tune(
     for step in range(1, settings.steps + 1):
         step_function(tf.constant(_draw_batch(train_pixels, settings.batch_size, rng)))
         if step % check_interval == 0 or step == settings.steps:
-            history.append((step, check()))
-            if history[-1][1] < dict(history)[best_step]:
+            history[step] = check()
+            if history[step].objective(weight) < history[best_step].objective(weight):
                 best_step, best_weights = step, [variable.numpy() for variable in variables]
         if progress is not None:
             progress(step, settings.steps)
     for variable, weights in zip(variables, best_weights, strict=True):
         variable.assign(weights)
-    return FineTuningResult(tuple(history), best_step)
+    return FineTuningResult(history, best_step)
 
 
 def _draw_batch(pixels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
     """Draws good images without repetition where there are enough, and disturbs the first half of them."""
     chosen = rng.choice(len(pixels), batch_size, replace=len(pixels) < batch_size)
     images = scale_pixels(pixels[chosen])
-    half = batch_size // 2
-    images[:half] = disturb_images(images[:half], rng)
+    num_disturbed = _num_disturbed(batch_size)
+    images[:num_disturbed] = disturb_images(images[:num_disturbed], rng)
     return images
+
+
+def _num_disturbed(batch_size: int) -> int:
+    """How many of a batch are disturbed: the first ones."""
+    return batch_size // 2
 
 
 def _compile_step(
@@ -173,39 +162,13 @@ def _compile_step(
     optimizer = tf_keras.optimizers.Adam(schedule, beta_2=0.99)
     variables = quantized_model.trainable_variables
     optimizer.build(variables)
-    reference = _as_latents_and_rest(graph, graph.model(sample))
-    variances = [tf.maximum(tf.math.reduce_variance(output), _SMALLEST_DISTANCE) for output in reference]
-    usual_distance = tf.reduce_mean(_distances(*reference[:2]))
+    loss_of = FineTuningLoss(graph, sample, settings.encoder_loss_weight)
 
     @tf.function(jit_compile=True)
     def step(images: Any) -> None:
-        expected = [tf.stop_gradient(output) for output in _as_latents_and_rest(graph, graph.model(images))]
         with tf.GradientTape() as tape:
-            given = _as_latents_and_rest(graph, quantized_model(int8_inputs(images), training=True))
-            loss = sum(
-                tf.reduce_mean(tf.square(ours - theirs)) / variance
-                for ours, theirs, variance in zip(given, expected, variances, strict=True)
-            )
-            loss += _residual_loss(given, expected, usual_distance)
+            outputs = quantized_model(int8_inputs(images), training=True)
+            loss = loss_of(images, outputs, _num_disturbed(settings.batch_size))
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
     return step
-
-
-def _residual_loss(given: list[Any], expected: list[Any], usual_distance: Any) -> Any:
-    """The terms of the latent residual and of the logarithm of its length."""
-    distance, expected_distance = _distances(*given[:2]), _distances(*expected[:2])
-    error = tf.reduce_mean(tf.square((given[0] - given[1]) - (expected[0] - expected[1])), axis=-1)
-    relative = error / (expected_distance + 0.1 * usual_distance)
-    logarithms = [tf.math.log(values + _SMALLEST_DISTANCE) for values in (distance, expected_distance)]
-    return tf.reduce_mean(relative) + tf.reduce_mean(tf.square(logarithms[0] - logarithms[1]))
-
-
-def _distances(latent: Any, reconstructed_latent: Any) -> Any:
-    return tf.reduce_mean(tf.square(latent - reconstructed_latent), axis=-1)  # (B, h, w)
-
-
-def _as_latents_and_rest(graph: LoweredGraph, outputs: list[Any]) -> list[Any]:
-    """Puts the latent first, the reconstructed latent second, the reconstruction (if any) last."""
-    named = dict(zip(graph.output_names, outputs, strict=True))
-    return [named.pop("latent"), named.pop("reconstructed_latent"), *named.values()]

@@ -61,8 +61,8 @@ class ExportResult:
             "flips: verdicts that differ from the run's. score drift: mean difference of the score, in "
             "margins (threshold minus usual good score). MB: of the network; the file holds its metadata too."
         )
-        if report.fine_tuning_text:
-            lines.append(f"fine-tuning: {report.fine_tuning_text}")
+        if report.fine_tuning and report.fine_tuning.steps:
+            lines.append(f"fine-tuning: {report.fine_tuning.text()}")
         if exported.auroc_drop is not None:
             lines.append(f"AUROC of {exported.name} minus the run's: {_with_interval(-exported.auroc_drop)}")
         lines += [

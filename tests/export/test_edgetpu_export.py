@@ -44,7 +44,7 @@ def uncompiled(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportRes
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "/nonexistent")
         output = tmp_path_factory.mktemp("plain") / "m.tflite"
-        return export_run(run, output, ExportOptions(quantization="ptq", **QUICK))
+        return export_run(run, output, ExportOptions(quantization="ptq", target="edgetpu", **LAX))
 
 
 def _export(run: Path, output: Path, *options: Any) -> Result:
@@ -258,6 +258,9 @@ def test_what_is_wrong_with_the_compiler_is_said_before_the_work(run: Path, tmp_
     [
         ({"target": "edgetpu", "quantization": "float32"}, "computes in int8 only"),
         ({"edgetpu_compiler": "none"}, "of use with --target edgetpu only"),
+        ({"allow_off_chip": True}, "of use with --target edgetpu only"),
+        ({"quantization": "ptq", "fine_tuning_steps": 9}, "--fine-tuning-steps .* with --quantization ptq.* qat only"),
+        ({"quantization": "float32", "encoder_loss_weight": 0.0}, "--encoder-loss-weight is given with"),
         ({"target": "tpu"}, "--target"),
     ],
 )

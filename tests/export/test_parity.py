@@ -17,6 +17,7 @@ from edge_runtime.scoring import ModelOutputs
 from export import parity as parity_module
 from export.disturbance import Purpose, with_disturbed_pixels
 from export.errors import ExportError, ParityError
+from export.fine_tuning_result import Agreement, FineTuningResult
 from export.gate import gate_failures
 from export.images import FEWEST_TEST_IMAGES, _draw_by_class, choose_parity_images
 from export.options import MOST_TRAIN_IMAGES, ExportOptions
@@ -87,8 +88,7 @@ def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> Par
         "num_stand_ins": images.num_stand_ins,
         "artefacts": (parity,),
         "lowering_difference": 1e-6,
-        "fine_tuning": ((0, 0.01), (50, 0.004)),
-        "best_step": 50,
+        "fine_tuning": FineTuningResult({0: Agreement(0.01, 0.02, 0.01), 50: Agreement(0.004, -0.05, -0.02)}, 50),
     }
     return ParityReport(**{**fields, **changes})
 
@@ -121,27 +121,6 @@ def test_each_model_judges_with_its_own_threshold(images: ParityImages) -> None:
     assert _compare(images, gain=1.0, threshold=0.35).verdict_flips == 1
     # A common factor in scores and threshold changes no verdict.
     assert _compare(images, gain=2.0, threshold=4 * 0.3).verdict_flips == 0
-
-
-@pytest.mark.parametrize(
-    ("history", "best_step", "said"),
-    [
-        (
-            ((0, 0.01), (200, 0.04), (400, 0.0025)),
-            400,
-            "step 400 of 400 is kept: scores 5.0% off the run's, 10.0% without",
-        ),
-        (((0, 0.01), (200, 0.04), (400, 0.0225)), 0, "none of 400 steps brought the scores nearer"),
-        (((0, 0.01),), 0, ""),
-        ((), 0, ""),
-    ],
-)
-def test_what_the_fine_tuning_has_done_is_said(images: ParityImages, history: Any, best_step: int, said: str) -> None:
-    report = _report(images, _compare(images, 1.0), fine_tuning=history, best_step=best_step)
-    assert said in report.fine_tuning_text
-    assert bool(report.fine_tuning_text) == bool(said)
-    kept = {"fine_tuning_steps": history[-1][0], "best_step": best_step} if history else {}
-    assert {name: value for name, value in report.summary().items() if "step" in name} == kept
 
 
 def test_auroc_is_left_out_without_both_classes(images: ParityImages) -> None:
@@ -399,7 +378,7 @@ def test_the_report_says_whether_another_int8_file_is_better_by_more_than_chance
 
 def test_a_report_without_labels_and_fine_tuning_is_rendered(images: ParityImages) -> None:
     good_only = dataclasses.replace(images, labels=np.zeros(10, int))
-    report = _report(good_only, _compare(good_only, 1.1), labels=good_only.labels, run_auroc=None, fine_tuning=())
+    report = _report(good_only, _compare(good_only, 1.1), labels=good_only.labels, run_auroc=None, fine_tuning=None)
     page = render_parity_report(report)
     assert "Exported" in page
     assert "Fine-tuning" not in page

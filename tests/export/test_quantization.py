@@ -45,7 +45,9 @@ def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Convert
     return Converted(graph, int8_graph, quantized_model, result, files)
 
 
-def _calibrated_and_tuned(graph: Any, int8_graph: Any, pixels: np.ndarray, steps: int) -> tuple[Any, Any]:
+def _calibrated_and_tuned(
+    graph: Any, int8_graph: Any, pixels: np.ndarray, steps: int, weight: float = 0.1
+) -> tuple[Any, Any]:
     from export.activation_ranges import observe_ranges
     from export.disturbance import Purpose, with_disturbed
     from export.fake_quantization import add_fake_quantization
@@ -54,7 +56,7 @@ def _calibrated_and_tuned(graph: Any, int8_graph: Any, pixels: np.ndarray, steps
 
     images = int8_inputs(with_disturbed(scale_pixels(pixels), 0, Purpose.RANGES))
     quantized_model = add_fake_quantization(int8_graph, observe_ranges(int8_graph, images, 0).least_squares)
-    settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, seed=0)
+    settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, encoder_loss_weight=weight, seed=0)
     return quantized_model, fine_tune(
         graph, quantized_model, pixels, AgreementCheck(graph, pixels[:16], ScoreRule(), 0), settings
     )
@@ -139,10 +141,20 @@ def test_the_fake_quantized_graph_predicts_the_file(converted: Converted, pixels
 
 
 def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -> None:
-    history = dict(converted.result.history)
-    assert next(iter(history)) == 0
-    assert list(history)[-1] == 8
-    assert history[converted.result.best_step] == min(history.values()) <= history[0]
+    objectives = {step: agreement.objective(0.1) for step, agreement in converted.result.history.items()}
+    assert list(objectives)[:: len(objectives) - 1] == [0, 8]
+    assert objectives[converted.result.best_step] == min(objectives.values()) <= objectives[0]
+
+
+def test_the_encoder_loss_lets_scores_of_good_images_sink_below_those_of_disturbed_ones(
+    converted: Converted, pixels: np.ndarray
+) -> None:
+    plain, with_loss = (
+        _calibrated_and_tuned(converted.graph, converted.int8_graph, pixels, steps=24, weight=weight)[1].history[24]
+        for weight in (0.0, 1.0)
+    )
+    assert with_loss.good_shift < plain.good_shift
+    assert with_loss.good_shift - with_loss.disturbed_shift < plain.good_shift - plain.disturbed_shift
 
 
 def test_without_a_step_the_calibrated_graph_stays(converted: Converted, pixels: np.ndarray) -> None:
@@ -218,10 +230,12 @@ def test_the_ranges_are_those_that_keep_the_scores_best(converted: Converted, pi
     images = calibration_inputs(good), int8_inputs(with_disturbed(good, 0, Purpose.RANGES))
     narrow, wide = (observe_ranges(graph, observed, 0) for observed in images)
     tried = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
-    of_each = [agreement.of(add_fake_quantization(graph, ranges))() for ranges in (*tried, narrow.extremes)]
+    of_each = [
+        agreement.of(add_fake_quantization(graph, ranges))().disagreement for ranges in (*tried, narrow.extremes)
+    ]
     assert len(set(of_each)) > 1
     chosen = calibrate(graph, pixels, agreement, 0, lambda *stage: None)
-    assert agreement.of(chosen)() == pytest.approx(min(of_each))
+    assert agreement.of(chosen)().disagreement == pytest.approx(min(of_each))
 
 
 def test_with_the_extremes_of_good_images_the_untuned_file_computes_as_post_training_quantization(
