@@ -22,8 +22,8 @@ class Agreement(NamedTuple):
     disturbed_shift: float
 
     def objective(self, encoder_loss_weight: float) -> float:
-        """What fine-tuning lowers: the disagreement, and by its weight how high good images score."""
-        return self.disagreement + encoder_loss_weight * self.good_shift
+        """What the best step has least of: the disagreement, twice as in the loss, and how high good images score."""
+        return 2 * self.disagreement + encoder_loss_weight * self.good_shift
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def render_parity_report(report: ParityReport) -> str:
     environment.filters["digits"] = lambda value: "–" if value is None else f"{value:.3g}"
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
     environment.filters["change"] = lambda percent: f"{percent:+.1f} %"
+    environment.filters["off"] = lambda disagreement: f"{100 * math.sqrt(disagreement):.1f} %"
     environment.filters["shift"] = lambda shift: f"{100 * math.expm1(shift):+.1f} %"
     return environment.get_template("parity.html.j2").render(
         report=report,

@@ -65,7 +65,7 @@ class AgreementCheck:
         self._rule = score_rule
         # Of the images alone, whatever the graph: computed once instead of at each check.
         self._windows = window_distances(score_rule, self._images)
-        expected = self._log_scores(tf.function(graph.model, jit_compile=True), self._images)
+        expected = self._log_scores(tf.function(graph.model, jit_compile=True))
         self._num_good = len(held_back_pixels)
         self._limit = expected[: self._num_good].max() + np.log(HIGHEST_COMPARED)
         self._expected = np.minimum(expected, self._limit)
@@ -76,23 +76,22 @@ class AgreementCheck:
         Args:
             quantized_model: What `add_fake_quantization` made of its form for int8 inputs.
         """
-        run = tf.function(lambda batch: quantized_model(batch, training=True), jit_compile=True)
-        inputs = int8_inputs(self._images)
+        run = tf.function(lambda images: quantized_model(int8_inputs(images), training=True), jit_compile=True)
 
         def measure() -> Agreement:
-            differences = np.minimum(self._log_scores(run, inputs), self._limit) - self._expected
+            differences = np.minimum(self._log_scores(run), self._limit) - self._expected
             good, disturbed = differences[: self._num_good], differences[self._num_good :]
             return Agreement(float(np.mean(np.square(differences))), float(good.mean()), float(disturbed.mean()))
 
         return measure
 
-    def _log_scores(self, run: Callable[[Any], Any], inputs: np.ndarray) -> np.ndarray:
+    def _log_scores(self, run: Callable[[Any], Any]) -> np.ndarray:
         scores = []
-        for start in range(0, len(inputs), _EVALUATION_BATCH_SIZE):
+        for start in range(0, len(self._images), _EVALUATION_BATCH_SIZE):
             part = slice(start, start + _EVALUATION_BATCH_SIZE)
             images, windows = self._images[part], None if self._windows is None else self._windows[part]
             # Full batches only: every other size would be compiled anew.
-            batch = np.resize(inputs[part], (_EVALUATION_BATCH_SIZE, *inputs.shape[1:]))
+            batch = np.resize(images, (_EVALUATION_BATCH_SIZE, *images.shape[1:]))
             values = [output.numpy()[: len(images)] for output in run(tf.constant(batch))]
             outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
             scores.append(anomaly_scores(self._rule, images, outputs, windows))

@@ -13,8 +13,8 @@ TUNED = Agreement(disagreement=0.0025, good_shift=math.log(0.95), disturbed_shif
 
 
 def test_the_objective_weighs_how_high_good_images_score() -> None:
-    assert TUNED.objective(0.0) == 0.0025
-    assert TUNED.objective(0.1) == pytest.approx(0.0025 + 0.1 * math.log(0.95))
+    assert TUNED.objective(0.0) == 0.005
+    assert TUNED.objective(0.1) == pytest.approx(0.005 + 0.1 * math.log(0.95))
 
 
 def test_what_the_kept_step_has_done_is_said() -> None:

@@ -23,7 +23,7 @@ from export.images import FEWEST_TEST_IMAGES, _draw_by_class, choose_parity_imag
 from export.options import MOST_TRAIN_IMAGES, ExportOptions
 from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, compare_with_run, score_images
 from export.parity_files import ParityFiles
-from export.parity_report import render_parity_report, write_parity_report
+from export.parity_report import plot_fine_tuning, render_parity_report, write_parity_report
 from tests.export.made_up_scorer import MadeUpScorer
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
@@ -382,6 +382,18 @@ def test_a_report_without_labels_and_fine_tuning_is_rendered(images: ParityImage
     page = render_parity_report(report)
     assert "Exported" in page
     assert "Fine-tuning" not in page
+
+
+def test_the_page_draws_how_scores_move_while_fine_tuning(images: ParityImages) -> None:
+    history = {0: Agreement(0.01, np.log(1.02), 0.0), 50: Agreement(0.0025, np.log(0.94), np.log(0.98))}
+    tuned = FineTuningResult(history, best_step=50)
+    plot = plot_fine_tuning(tuned)
+    assert (plot.low, plot.high) == pytest.approx((-6, 2))
+    assert plot.zero_px == 20  # of 80
+    assert (plot.good, plot.disturbed) == ("0.0,0.0 300.0,80.0", "0.0,20.0 300.0,40.0")
+    page = render_parity_report(_report(images, _compare(images, gain=1.0), fine_tuning=tuned))
+    assert f'<polyline class="curve" points="{plot.good}"/>' in page
+    assert "<td>50 (kept)</td><td>-6.0 %</td><td>-2.0 %</td><td>5.0 %</td>" in page
 
 
 def test_progress_counts_the_images(images: ParityImages) -> None:
