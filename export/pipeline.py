@@ -108,7 +108,7 @@ def export_run(
         metadata=artefact.metadata,
         size_bytes=size_bytes,
         seconds=time.monotonic() - started,
-        notes=_notes(work, artefact.metadata, places),
+        notes=_notes(work, report, artefact.metadata, places),
         compiled=places.compiled,
     )
 
@@ -324,8 +324,9 @@ def _write(report: ParityReport, artefact: Artefact, places: OutputPlaces) -> in
     return len(content)
 
 
-def _notes(work: _Work, metadata: ArtefactMetadata, places: OutputPlaces) -> tuple[str, ...]:
+def _notes(work: _Work, report: ParityReport, metadata: ArtefactMetadata, places: OutputPlaces) -> tuple[str, ...]:
     from export.images import FEWEST_TEST_IMAGES
+    from tfganomaly.evaluation.advice import warning_below_chance
 
     images, options = work.images, work.options
     notes = []
@@ -340,6 +341,8 @@ def _notes(work: _Work, metadata: ArtefactMetadata, places: OutputPlaces) -> tup
             "and file were compared on held-back good images and disturbed copies of them too: the AUROC says little "
             "of real defects."
         )
+    elif below_chance := warning_below_chance(report.run_auroc):
+        notes.append(below_chance)
     if options.compare and options.quantization == "ptq":
         notes.append(
             "--compare adds post-training quantization, which is what was exported: float32 alone stands beside it. "

@@ -178,6 +178,17 @@ def test_exports_in_any_order_give_the_same_bytes_and_leave_the_run_alone(
     assert _fingerprint(run) == before
 
 
+def test_a_run_that_is_worse_than_chance_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfganomaly.evaluation import metrics
+
+    # One good and one anomalous test image, so that no copies stand in.
+    options = ExportOptions(quantization="float32", parity_images=2, **LAX)
+    for auroc, is_said in ((0.25, True), (0.75, False)):
+        monkeypatch.setattr(metrics, "image_auroc", lambda labels, scores, auroc=auroc: auroc)
+        notes = export_run(run, tmp_path / "m.tflite", options).notes
+        assert any(f"The AUROC of {auroc:.3f} is below chance" in note for note in notes) == is_said
+
+
 def test_past_the_bound_exit_code_2_keeps_both_reports_and_the_earlier_artefact(run: Path, tmp_path: Path) -> None:
     from export import gate  # the gate's own arithmetic is tested in test_parity.py
 

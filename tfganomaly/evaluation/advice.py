@@ -28,3 +28,13 @@ def advice_on_misses(result: EvaluationResult) -> str | None:
         f'More than a third of the defects are missed. The chapter "{GUIDE_CHAPTER}" of docs/guide.md says what to '
         "try, what usually helps most first."
     )
+
+
+def warning_below_chance(auroc: float | None) -> str | None:
+    """Returns what an image AUROC below 0.5 means, or `None` when it is not."""
+    if auroc is None or auroc >= 0.5:
+        return None
+    return (
+        f"The AUROC of {auroc:.3f} is below chance (0.5): the model calls the good images stranger than the "
+        "anomalous ones. It is of no use for this test set."
+    )

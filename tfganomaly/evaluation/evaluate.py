@@ -8,6 +8,7 @@ import numpy as np
 
 from tfganomaly.data.items import ImageItem, InspectionDataset
 from tfganomaly.errors import DataError
+from tfganomaly.evaluation.advice import warning_below_chance
 from tfganomaly.evaluation.masks import judge_pixels
 from tfganomaly.evaluation.metrics import (
     ThresholdMetrics,
@@ -172,12 +173,8 @@ def _image_warnings(part: str, items: Sequence[ImageItem], unreadable: Sequence[
 def _score_warnings(
     auroc: float | None, at: ThresholdMetrics, requested_rate: float | None, part: str, *, was_to_be_sure: bool
 ) -> list[str]:
-    found: list[str] = []
-    if auroc is not None and auroc < 0.5:
-        found.append(
-            f"The AUROC of {auroc:.3f} is below chance (0.5): the model calls the good images stranger than the "
-            "anomalous ones. It is of no use for this test set."
-        )
+    below_chance = warning_below_chance(auroc)
+    found = [below_chance] if below_chance else []
     interval = at.false_alarm_interval
     if part != "test" or requested_rate is None or interval is None or at.false_alarm_rate is None:
         return found

@@ -105,6 +105,8 @@ def test_a_shortcut_that_beats_the_model_is_said(parts, make_scorer, make_datase
     assert result.shortcut_beats_model
     assert "an image alone reaches an AUROC of 1.000" in result.shortcut_warning
     assert strict_json(result)["warnings"][0] == result.shortcut_warning
+    assert result.image_auroc < 0.5
+    assert any("is below chance (0.5)" in warning for warning in result.warnings)
 
 
 def test_a_model_better_than_every_shortcut_gets_no_such_warning(result):
