@@ -10,7 +10,7 @@ small against the vectors themselves, so it has terms of its own:
 with the teacher's values primed. Windows that the teacher finds far more anomalous than any of a good image teach
 nothing: how far beyond the threshold a defect is changes no verdict, and int8 clips it anyway. The last term is the
 encoder loss of the training: the others hold all scores where the teacher has them, and those of good images sink a
-little all the same, more than others do, so that int8 tells the two apart at least as well as the float model.
+little all the same, more than others do, which makes up for what int8 loses in telling the two apart.
 """
 
 from __future__ import annotations
