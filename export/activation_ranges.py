@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tf_keras
 
+from export.lazy_images import ImageSequence
 from export.lowering import LoweredGraph
 from export.transposed_convolutions import InterleavePhases
+from tfganomaly.batch_sizes import batches, images_at_once
 
 INT8_STEPS = 255
-_BATCH_SIZE = 64
+_MOST_AT_ONCE = 64
 _SAMPLES_A_LAYER = 50_000
 _SHRINK_FACTORS = np.linspace(0.1, 1.0, 37).tolist()
 _MOST_SWEEPS = 4
@@ -52,7 +54,7 @@ class ObservedRanges(NamedTuple):
 
 def observe_ranges(
     graph: LoweredGraph,
-    images: np.ndarray,
+    images: ImageSequence,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> ObservedRanges:
@@ -79,16 +81,16 @@ def observe_ranges(
     last_movers = {layer.name: _last_mover(layer) for layer in layers}
     observed = list(dict.fromkeys(last_movers.values()))
     taps = tf_keras.Model(graph.model.input, [layer.output for layer in observed])
-    samples_a_batch = max(1, _SAMPLES_A_LAYER * _BATCH_SIZE // max(len(images), 1))
+    samples_a_batch = _SAMPLES_A_LAYER * images_at_once(graph.input_shape, _MOST_AT_ONCE) // max(len(images), 1)
     sampled: list[list[np.ndarray]] = [[] for _ in observed]
-    for start in range(0, len(images), _BATCH_SIZE):
-        outputs = taps.predict_on_batch(images[start : start + _BATCH_SIZE])
+    for batch in batches(len(images), graph.input_shape, _MOST_AT_ONCE):
+        outputs = taps.predict_on_batch(images[batch])
         for values, output in zip(sampled, _as_list(outputs), strict=True):
             flat = np.asarray(output).reshape(-1)
-            chosen = rng.choice(flat, min(samples_a_batch, flat.size), replace=False, shuffle=False)
+            chosen = rng.choice(flat, min(max(1, samples_a_batch), flat.size), replace=False, shuffle=False)
             values += [chosen, np.array([flat.min(), flat.max()])]
         if progress is not None:
-            progress(min(start + _BATCH_SIZE, len(images)), len(images))
+            progress(batch.stop, len(images))
     values_of = {layer: np.concatenate(values) for layer, values in zip(observed, sampled, strict=True)}
 
     def ranges(choose: Callable[[np.ndarray, float], ActivationRange]) -> dict[str, ActivationRange]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.flatbuffer import FlatbufferInspection, inspect_flatbuffer
-from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import ScoreRule
 from export.activation_ranges import observe_ranges, ranges_between
 from export.conversion import (
@@ -25,6 +24,7 @@ from export.fake_quantization import add_fake_quantization
 from export.fine_tuning_result import FineTuningResult
 from export.images import ExportImages
 from export.input_levels import calibration_inputs, int8_inputs, taking_int8_inputs
+from export.lazy_images import scaled
 from export.lowering import LoweredGraph
 from export.options import ExportOptions
 from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
@@ -89,7 +89,7 @@ def build_model(
         flatbuffer = convert_to_float32(graph)
     elif quantization == "ptq":
         progress("convert", 0, 1)
-        flatbuffer = convert_with_calibration(graph, scale_pixels(calibration))
+        flatbuffer = convert_with_calibration(graph, scaled(calibration))
     else:
         held_back = images.held_back[:: -(-len(images.held_back) // _MOST_CHECK_IMAGES)]
         agreement = AgreementCheck(graph, held_back, score_rule, options.seed)
@@ -144,10 +144,10 @@ def calibrate(
     Returns:
         What `add_fake_quantization` makes of the graph with the best of these ranges.
     """
-    good = scale_pixels(calibration)
+    with_copies = with_disturbed(calibration, seed, Purpose.RANGES)
     narrow, wide = (
         observe_ranges(graph, images, seed, lambda *count: progress("observe ranges", *count))
-        for images in (calibration_inputs(good), int8_inputs(with_disturbed(good, seed, Purpose.RANGES)))
+        for images in (calibration_inputs(scaled(calibration)), with_copies.changed(int8_inputs))
     )
     all_ranges = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
     all_ranges.append(narrow.extremes)

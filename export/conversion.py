@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from export.errors import ExportError
 from export.input_levels import calibration_inputs, taking_int8_inputs
+from export.lazy_images import ImageSequence
 from export.lowering import LoweredGraph
 from tfganomaly.quiet_tensorflow import quiet_tensorflow
 
@@ -24,7 +25,7 @@ def convert_to_float32(graph: LoweredGraph) -> bytes:
     return _convert(_converter(graph, graph.model))
 
 
-def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
+def convert_with_calibration(graph: LoweredGraph, images: ImageSequence) -> bytes:
     """Converts to int8 by post-training quantization.
 
     Args:
@@ -34,8 +35,8 @@ def convert_with_calibration(graph: LoweredGraph, images: np.ndarray) -> bytes:
     inputs = calibration_inputs(images)
 
     def representative_images() -> Iterator[list[np.ndarray]]:
-        for image in inputs:
-            yield [image[np.newaxis]]
+        for index in range(len(inputs)):
+            yield [inputs[index : index + 1]]
 
     converter = _converter(graph, taking_int8_inputs(graph).model)
     converter.representative_dataset = representative_images

@@ -18,15 +18,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from export.lazy_images import ImageSequence
 from export.lowering import LoweredGraph
+from tfganomaly.batch_sizes import batches
 
 HIGHEST_COMPARED = 2.0
 """Beyond this many times the highest score of a good image scores are not told apart."""
 
 SMALLEST_DISTANCE = 1e-6
+_MOST_AT_ONCE = 64
 
 
 class FineTuningLoss:
@@ -34,14 +36,18 @@ class FineTuningLoss:
 
     Args:
         graph: The float graph, the teacher.
-        sample: float32 `(N, H, W, C)` in [-1, 1], good images: their latents and distances are what is usual.
+        sample: Good images in [-1, 1]: their latents and distances are what is usual.
         encoder_loss_weight: The `w` of the loss; 0 leaves the last term out.
     """
 
-    def __init__(self, graph: LoweredGraph, sample: np.ndarray, encoder_loss_weight: float) -> None:
+    def __init__(self, graph: LoweredGraph, sample: ImageSequence, encoder_loss_weight: float) -> None:
         self._graph = graph
         self._weight = encoder_loss_weight
-        outputs = self._latents_and_rest(graph.model(sample))
+        made = [
+            self._latents_and_rest(graph.model(sample[batch]))
+            for batch in batches(len(sample), sample[:1].shape[1:], _MOST_AT_ONCE)
+        ]
+        outputs = [tf.concat(parts, axis=0) for parts in zip(*made, strict=True)]
         distances = _distances(outputs)
         self._variances = [tf.maximum(tf.math.reduce_variance(output), SMALLEST_DISTANCE) for output in outputs]
         self._usual = tf.reduce_mean(distances)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tf_keras
 
+from export.lazy_images import ImageSequence, LazyImages
 from export.lowering import LoweredGraph
 
 HALF_GREY_LEVEL = 1 / 255
@@ -35,18 +36,23 @@ def int8_inputs(images: Any) -> Any:
     return images - np.float32(HALF_GREY_LEVEL)
 
 
-def calibration_inputs(images: np.ndarray) -> np.ndarray:
+def calibration_inputs(images: ImageSequence) -> LazyImages:
     """Make of good images what ranges are taken from: as an int8 graph takes them, with a range that two pixels pin.
 
     Args:
         images: float32 `(B, H, W, C)` in [-1, 1].
 
     Returns:
-        The same in [-128/127.5, 127/127.5] with both ends among the values, whatever the images hold.
+        The same in [-128/127.5, 127/127.5] with both ends among the values of the first, whatever the images hold.
     """
-    inputs = int8_inputs(images)
-    inputs.flat[0], inputs.flat[1] = LOWEST_INT8_INPUT, HIGHEST_INT8_INPUT
-    return inputs
+
+    def make(index: int) -> np.ndarray:
+        inputs: np.ndarray = int8_inputs(images[index : index + 1][0])
+        if index == 0:
+            inputs.flat[0], inputs.flat[1] = LOWEST_INT8_INPUT, HIGHEST_INT8_INPUT
+        return inputs
+
+    return LazyImages(len(images), make)
 
 
 def taking_int8_inputs(graph: LoweredGraph) -> LoweredGraph:

@@ -13,6 +13,7 @@ from edge_runtime.artefact import OUTPUT_NAMES
 from edge_runtime.flatbuffer import FlatbufferInspection
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
+from tfganomaly.batch_sizes import batches
 from tfganomaly.evaluation.metrics import AurocDifference, auroc_difference, image_auroc
 from tfganomaly.evaluation.scorer import Scorer
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_BATCH_SIZE = 32
 _KEPT_OUTPUT_NUMBERS = 16_000_000
 _SMALLEST_MARGIN = 1e-3  # of the threshold
 
@@ -274,18 +274,18 @@ def score_images(scorer: Scorer, images: ParityImages, progress: Progress | None
     scores: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {name: [] for name in OUTPUT_NAMES}
     step = 0
-    for start in range(0, len(images.pixels), _BATCH_SIZE):
-        batch = images.pixels[start : start + _BATCH_SIZE]
-        outputs = scorer.model_outputs(batch)
-        scores.append(anomaly_scores(scorer.score_rule, scale_pixels(batch), outputs).astype(np.float64))
+    for batch in batches(len(images.pixels), images.pixels.shape[1:]):
+        pixels = images.pixels[batch]
+        outputs = scorer.model_outputs(pixels)
+        scores.append(anomaly_scores(scorer.score_rule, scale_pixels(pixels), outputs).astype(np.float64))
         given = {name: values for name in OUTPUT_NAMES if (values := getattr(outputs, name)) is not None}
         if not step:
             numbers_per_image = sum(values[0].size for values in given.values())
             step = max(1, -(-len(images.pixels) * numbers_per_image // _KEPT_OUTPUT_NUMBERS))
         for name, values in given.items():
-            kept[name].append(values[-start % step :: step].copy())  # a view would keep the whole batch in memory
+            kept[name].append(values[-batch.start % step :: step].copy())  # a view would keep the whole batch in memory
         if progress is not None:
-            progress(min(start + _BATCH_SIZE, len(images.pixels)), len(images.pixels))
+            progress(batch.stop, len(images.pixels))
     return ScoredOutputs(
         description=scorer.description,
         scores=np.concatenate(scores),

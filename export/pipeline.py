@@ -20,6 +20,7 @@ from export.errors import ExportError, ParityError
 from export.options import ExportOptions
 from export.output_places import ARTEFACT_SUFFIX, OutputPlaces, free_places, write_together
 from export.result import ExportResult
+from tfganomaly.batch_sizes import images_at_once
 from tfganomaly.data.sources import canonical_source
 from tfganomaly.extras import require_extra
 from tfganomaly.quiet_tensorflow import import_quietly
@@ -175,7 +176,8 @@ def _lower(work: _Work) -> tuple[LoweredGraph, float]:
     graph = lower_graph(inference_graph)
     if work.options.target == "cpu":
         graph = replace_transposed_convolutions(graph)
-    sample = scale_pixels(work.images.held_back[:_LOWERING_CHECK_IMAGES])
+    held_back = work.images.held_back
+    sample = scale_pixels(held_back[: images_at_once(held_back.shape[1:], _LOWERING_CHECK_IMAGES)])
     difference = check_same_function(inference_graph, graph, sample)
     work.tell("fold batch normalization", 1, 1)
     return graph, difference

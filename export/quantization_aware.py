@@ -24,10 +24,13 @@ from export.disturbance import Purpose, disturb_images, with_disturbed
 from export.fine_tuning_loss import HIGHEST_COMPARED, SMALLEST_DISTANCE, FineTuningLoss
 from export.fine_tuning_result import Agreement, FineTuningResult
 from export.input_levels import int8_inputs
+from export.lazy_images import ImageSequence, scaled
 from export.lowering import LoweredGraph
+from tfganomaly.batch_sizes import batches, images_at_once
 
 CHECKS = 8
-_EVALUATION_BATCH_SIZE = 64
+_MOST_AT_ONCE = 64
+_SAMPLE_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ class AgreementCheck:
 
     def __init__(self, graph: LoweredGraph, held_back_pixels: np.ndarray, score_rule: ScoreRule, seed: int) -> None:
         self._names = graph.output_names
-        self._images = with_disturbed(scale_pixels(held_back_pixels), seed, Purpose.AGREEMENT)
+        self._images = with_disturbed(held_back_pixels, seed, Purpose.AGREEMENT)
         self._rule = score_rule
+        self._images_at_once = images_at_once(graph.input_shape, _MOST_AT_ONCE)
+        self._batches = list(batches(len(self._images), graph.input_shape, _MOST_AT_ONCE))
         # Of the images alone, whatever the graph: computed once instead of at each check.
-        self._windows = window_distances(score_rule, self._images)
+        self._windows = [window_distances(score_rule, self._images[batch]) for batch in self._batches]
         expected = self._log_scores(tf.function(graph.model, jit_compile=True))
         self._num_good = len(held_back_pixels)
         self._limit = expected[: self._num_good].max() + np.log(HIGHEST_COMPARED)
@@ -87,12 +92,11 @@ class AgreementCheck:
 
     def _log_scores(self, run: Callable[[Any], Any]) -> np.ndarray:
         scores = []
-        for start in range(0, len(self._images), _EVALUATION_BATCH_SIZE):
-            part = slice(start, start + _EVALUATION_BATCH_SIZE)
-            images, windows = self._images[part], None if self._windows is None else self._windows[part]
+        for batch, windows in zip(self._batches, self._windows, strict=True):
+            images = self._images[batch]
             # Full batches only: every other size would be compiled anew.
-            batch = np.resize(images, (_EVALUATION_BATCH_SIZE, *images.shape[1:]))
-            values = [output.numpy()[: len(images)] for output in run(tf.constant(batch))]
+            full = np.resize(images, (self._images_at_once, *images.shape[1:]))
+            values = [output.numpy()[: len(images)] for output in run(tf.constant(full))]
             outputs = ModelOutputs(**dict(zip(self._names, values, strict=True)))
             scores.append(anomaly_scores(self._rule, images, outputs, windows))
         return np.log(np.concatenate(scores) + SMALLEST_DISTANCE)
@@ -122,9 +126,7 @@ def fine_tune(
     weight = settings.encoder_loss_weight
     best_step, best_weights, history = 0, [variable.numpy() for variable in variables], {0: check()}
     if settings.steps:
-        step_function = _compile_step(
-            graph, quantized_model, settings, scale_pixels(train_pixels[:_EVALUATION_BATCH_SIZE])
-        )
+        step_function = _compile_step(graph, quantized_model, settings, scaled(train_pixels[:_SAMPLE_IMAGES]))
     check_interval = max(1, settings.steps // CHECKS)
     for step in range(1, settings.steps + 1):
         step_function(tf.constant(_draw_batch(train_pixels, settings.batch_size, rng)))
@@ -154,7 +156,7 @@ def _num_disturbed(batch_size: int) -> int:
 
 
 def _compile_step(
-    graph: LoweredGraph, quantized_model: Any, settings: FineTuningSettings, sample: np.ndarray
+    graph: LoweredGraph, quantized_model: Any, settings: FineTuningSettings, sample: ImageSequence
 ) -> Callable[[Any], None]:
     """Makes the function that does one optimizer step on a batch of float32 images."""
     schedule = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)

@@ -15,7 +15,8 @@ from edge_runtime.calibration import Calibration
 from edge_runtime.preprocessing import scale_pixels
 from edge_runtime.scoring import anomaly_scores
 from export.disturbance import Purpose, with_disturbed_pixels
-from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
+from tfganomaly.batch_sizes import batches
+from tfganomaly.evaluation.scorer import Scorer
 
 FEWEST_NEAREST = 20
 NEAREST_SHARE = 0.2
@@ -62,7 +63,7 @@ class ThresholdTransfer:
 
     def _scores(self, scorer: Scorer) -> np.ndarray:
         scores = []
-        for start in range(0, len(self._images), BATCH_SIZE):
-            batch = self._images[start : start + BATCH_SIZE]
-            scores.append(anomaly_scores(scorer.score_rule, scale_pixels(batch), scorer.model_outputs(batch)))
+        for batch in batches(len(self._images), self._images.shape[1:]):
+            pixels = self._images[batch]
+            scores.append(anomaly_scores(scorer.score_rule, scale_pixels(pixels), scorer.model_outputs(pixels)))
         return np.maximum(np.concatenate(scores).astype(np.float64), _SMALLEST_SCORE)

@@ -96,3 +96,19 @@ def test_every_layer_is_observed_and_tanh_has_the_kernel_s_own_range(
     assert ranges[tanh] == pytest.approx((-1.0, 127 / 128))
     assert seen == [(40, 40)]
     assert observed == observe_ranges(graph, scale_pixels(pixels), 0)
+
+
+def test_of_large_images_few_are_handed_to_the_network_at_once(build_ganomaly: Callable[..., Any]) -> None:
+    from export.activation_ranges import observe_ranges
+    from export.lazy_images import scaled
+    from export.lowering import lower_graph
+
+    graph = lower_graph(build_ganomaly(256))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 256, 256, 1), np.uint8)
+    done: list[int] = []
+    observe_ranges(graph, scaled(pixels), 0, lambda count, _: done.append(count))
+    assert done == [6]
+    graph = lower_graph(build_ganomaly(512))
+    done.clear()
+    observe_ranges(graph, scaled(pixels.repeat(2, axis=1).repeat(2, axis=2)), 0, lambda count, _: done.append(count))
+    assert done == [4, 6]

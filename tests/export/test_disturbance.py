@@ -18,18 +18,26 @@ def test_each_image_is_changed_locally_and_stays_in_range(pixels: np.ndarray) ->
     assert disturbed.dtype == np.float32
 
 
-def test_the_originals_are_not_touched(pixels: np.ndarray) -> None:
-    images = scale_pixels(pixels)
-    copy = images.copy()
-    both = with_disturbed(images, 0, Purpose.RANGES)
-    np.testing.assert_array_equal(images, copy)
-    np.testing.assert_array_equal(both[: len(images)], images)
+def test_images_come_first_and_stay_as_they_are(pixels: np.ndarray) -> None:
+    copy = pixels.copy()
+    both = with_disturbed(pixels, 0, Purpose.RANGES)
+    assert len(both) == 2 * len(pixels)
+    np.testing.assert_array_equal(both[: len(pixels)], scale_pixels(pixels))
+    np.testing.assert_array_equal(pixels, copy)
 
 
-def test_the_same_seed_disturbs_in_the_same_way(pixels: np.ndarray) -> None:
-    images = scale_pixels(pixels)
-    np.testing.assert_array_equal(with_disturbed(images, 5, Purpose.RANGES), with_disturbed(images, 5, Purpose.RANGES))
-    assert (with_disturbed(images, 5, Purpose.RANGES) != with_disturbed(images, 6, Purpose.RANGES)).any()
+def test_copies_are_those_that_disturbing_all_at_once_makes(pixels: np.ndarray) -> None:
+    rng = np.random.default_rng((5, Purpose.AGREEMENT))
+    copies = with_disturbed(pixels, 5, Purpose.AGREEMENT)[len(pixels) :]
+    np.testing.assert_array_equal(copies, disturb_images(scale_pixels(pixels), rng))
+
+
+def test_a_copy_is_the_same_each_time_and_in_any_order(pixels: np.ndarray) -> None:
+    both = with_disturbed(pixels, 5, Purpose.RANGES)
+    whole, last = both[:], both[-3:]
+    np.testing.assert_array_equal(last, whole[-3:])
+    np.testing.assert_array_equal(with_disturbed(pixels, 5, Purpose.RANGES)[:], whole)
+    assert (with_disturbed(pixels, 6, Purpose.RANGES)[:] != whole).any()
 
 
 def test_each_purpose_has_copies_of_its_own(pixels: np.ndarray) -> None:
@@ -37,12 +45,12 @@ def test_each_purpose_has_copies_of_its_own(pixels: np.ndarray) -> None:
     assert len(copies) == 3 * len(Purpose)
 
 
-def test_pixels_are_disturbed_as_floats_are_to_the_bit(pixels: np.ndarray) -> None:
+def test_disturbed_pixels_are_the_floats_rounded(pixels: np.ndarray) -> None:
     colour = np.concatenate([pixels, pixels[::-1], 255 - pixels], axis=-1)
     for images in (pixels, colour[:, :20]):
         np.testing.assert_array_equal(
             with_disturbed_pixels(images, 3, Purpose.THRESHOLD),
-            unscale_pixels(with_disturbed(scale_pixels(images), 3, Purpose.THRESHOLD)),
+            unscale_pixels(with_disturbed(images, 3, Purpose.THRESHOLD)[:]),
         )
 
 

@@ -59,3 +59,14 @@ def test_what_is_far_more_anomalous_than_any_good_image_teaches_nothing(make_los
     for brightness, teaches in ((FAR, False), (2 * USUAL, True)):  # 0.81 is beyond twice 0.16
         images = _images(brightness)
         assert (float(loss(images, _given(images, 0.5), 0)) > 0) == teaches
+
+
+def test_what_is_usual_does_not_depend_on_how_many_images_are_read_at_once(
+    make_loss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export import fine_tuning_loss
+
+    images = _images(USUAL, 2 * USUAL)
+    at_once = float(make_loss(0.1)(images, _given(images, 1.1), 1))
+    monkeypatch.setattr(fine_tuning_loss, "_MOST_AT_ONCE", 1)
+    assert float(make_loss(0.1)(images, _given(images, 1.1), 1)) == pytest.approx(at_once)

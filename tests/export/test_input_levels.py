@@ -80,7 +80,7 @@ def test_calibration_pins_both_ends_of_the_range_and_leaves_the_images() -> None
     from export.input_levels import HIGHEST_INT8_INPUT, LOWEST_INT8_INPUT, calibration_inputs
 
     images = np.full((2, 4, 4, 1), 0.25, np.float32)
-    inputs = calibration_inputs(images)
+    inputs = calibration_inputs(images)[:]
     assert inputs.dtype == np.float32
     assert (inputs.min(), inputs.max()) == pytest.approx((LOWEST_INT8_INPUT, HIGHEST_INT8_INPUT))
     assert (images == 0.25).all()

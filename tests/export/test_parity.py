@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from export.parity import ArtefactParity, ParityImages, ParityReport, Spread, co
 from export.parity_files import ParityFiles
 from export.parity_report import plot_fine_tuning, render_parity_report, write_parity_report
 from tests.export.made_up_scorer import MadeUpScorer
+from tfganomaly.batch_sizes import batches
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
 from tfganomaly.errors import OptionError
@@ -275,18 +277,18 @@ def test_names_that_are_not_utf8_are_no_obstacle_to_the_report(images: ParityIma
 def test_kept_outputs_do_not_keep_whole_batches_in_memory(
     images: ParityImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches: list[weakref.ref[np.ndarray]] = []
+    seen: list[weakref.ref[np.ndarray]] = []
 
     class Watched(BrightnessModel):
         def model_outputs(self, pixels: np.ndarray) -> ModelOutputs:
-            assert all(batch() is None for batch in batches[:-1])
+            assert all(batch() is None for batch in seen[:-1])
             outputs = super().model_outputs(pixels)
-            batches.append(weakref.ref(outputs.latent.base if outputs.latent.base is not None else outputs.latent))
+            seen.append(weakref.ref(outputs.latent.base if outputs.latent.base is not None else outputs.latent))
             return outputs
 
-    monkeypatch.setattr(parity_module, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(parity_module, "batches", partial(batches, most=2))
     score_images(Watched("run", 0.3), images)
-    assert len(batches) == 5
+    assert len(seen) == 5
 
 
 def test_outputs_are_compared_on_images_from_the_whole_set(
@@ -296,7 +298,7 @@ def test_outputs_are_compared_on_images_from_the_whole_set(
         values[0].size for values in score_images(BrightnessModel("run", 0.3), images).outputs.values()
     )
     monkeypatch.setattr(parity_module, "_KEPT_OUTPUT_NUMBERS", 4 * numbers_per_image)
-    monkeypatch.setattr(parity_module, "_BATCH_SIZE", 4)
+    monkeypatch.setattr(parity_module, "batches", partial(batches, most=4))
     kept = score_images(BrightnessModel("run", 0.3), images).outputs["latent"]
     np.testing.assert_allclose(kept.ravel(), np.arange(20, 220, 20)[[0, 3, 6, 9]] / 255, rtol=1e-6)
     assert _compare(images, gain=1.1).num_outputs_compared == 4

@@ -54,7 +54,7 @@ def _calibrated_and_tuned(
     from export.input_levels import int8_inputs
     from export.quantization_aware import AgreementCheck, FineTuningSettings, fine_tune
 
-    images = int8_inputs(with_disturbed(scale_pixels(pixels), 0, Purpose.RANGES))
+    images = with_disturbed(pixels, 0, Purpose.RANGES).changed(int8_inputs)
     quantized_model = add_fake_quantization(int8_graph, observe_ranges(int8_graph, images, 0).least_squares)
     settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, encoder_loss_weight=weight, seed=0)
     return quantized_model, fine_tune(
@@ -225,9 +225,12 @@ def test_the_ranges_are_those_that_keep_the_scores_best(converted: Converted, pi
     from export.input_levels import calibration_inputs, int8_inputs
     from export.quantization_aware import AgreementCheck
 
-    graph, good = converted.int8_graph, scale_pixels(pixels)
+    graph = converted.int8_graph
     agreement = AgreementCheck(converted.graph, pixels[:16], ScoreRule(), 0)
-    images = calibration_inputs(good), int8_inputs(with_disturbed(good, 0, Purpose.RANGES))
+    images = (
+        calibration_inputs(scale_pixels(pixels)),
+        with_disturbed(pixels, 0, Purpose.RANGES).changed(int8_inputs),
+    )
     narrow, wide = (observe_ranges(graph, observed, 0) for observed in images)
     tried = [ranges_between(narrow.least_squares, wide.least_squares, share) for share in RANGE_SHARES]
     of_each = [

@@ -6,7 +6,8 @@ import numpy as np
 
 from edge_runtime.calibrating.calibrate import calibrate, map_extent, map_range_of_extents
 from edge_runtime.calibration import Calibration
-from tfganomaly.evaluation.scorer import BATCH_SIZE, Progress, Scorer, score_batch
+from tfganomaly.batch_sizes import batches
+from tfganomaly.evaluation.scorer import Progress, Scorer, score_batch
 
 
 def calibrate_scorer(
@@ -30,11 +31,10 @@ def calibrate_scorer(
     """
     scores: list[np.ndarray] = []
     extents: list[tuple[float, float]] = []
-    for start in range(0, len(pixels), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
+    for batch in batches(len(pixels), pixels.shape[1:]):
         batch_scores, maps = score_batch(scorer, pixels[batch], None if textures is None else textures[batch])
         scores.append(batch_scores)
         extents += [map_extent(anomaly_map) for anomaly_map in maps]
         if progress is not None:
-            progress(min(start + BATCH_SIZE, len(pixels)), len(pixels))
+            progress(batch.stop, len(pixels))
     return calibrate(np.concatenate(scores), map_range_of_extents(extents, false_alarm_rate), false_alarm_rate)

@@ -29,13 +29,12 @@ from edge_runtime.scoring import (
     score_components,
     window_distances,
 )
+from tfganomaly.batch_sizes import batches
 from tfganomaly.data.items import ImageItem
 from tfganomaly.evaluation.shortcuts import ShortcutValues, measure_shortcuts
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
-
-BATCH_SIZE = 32
 
 
 class ScoringModel(Protocol):
@@ -160,7 +159,7 @@ def score_items(
     progress: Progress | None = None,
     *,
     keep_maps: bool = True,
-    batch_size: int = BATCH_SIZE,
+    most_at_once: int = 32,
 ) -> ScoredImages:
     """Scores images in batches; each file is read once and only one batch is in memory.
 
@@ -169,7 +168,7 @@ def score_items(
         items: The images.
         progress: Called after each batch.
         keep_maps: Whether to keep the anomaly maps, 4 * H * W bytes an image in a temporary file.
-        batch_size: Images handed to the model at once. Scores do not depend on it.
+        most_at_once: Small images handed to the model at once, see `batches`. Scores do not depend on it.
 
     Returns:
         The scores; images that cannot be read are named in `unreadable` and left out.
@@ -186,10 +185,10 @@ def score_items(
     components: list[dict[str, np.ndarray]] = []
     maps = StoredMaps(scorer.preprocessing) if keep_maps else None
     has_textures = keep_maps and scorer.score_rule.needs_textures
-    for start in range(0, len(items), batch_size):
+    for part_of_items in batches(len(items), (scorer.preprocessing.height, scorer.preprocessing.width), most_at_once):
         batch: list[np.ndarray] = []
         textures: list[np.ndarray] = []
-        for item in items[start : start + batch_size]:
+        for item in items[part_of_items]:
             try:
                 image = read_image(item.source)
             except ImageError as error:
@@ -215,7 +214,7 @@ def score_items(
                 stacked = np.stack(textures) if has_textures else None
                 maps.append(anomaly_maps(scorer.score_rule, inputs, outputs, stacked, windows))
         if progress is not None:
-            progress(min(start + batch_size, len(items)), len(items))
+            progress(part_of_items.stop, len(items))
     return ScoredImages(
         items=tuple(kept),
         scores=np.concatenate([np.empty(0, dtype=np.float64), *scores]),

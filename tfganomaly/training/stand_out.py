@@ -21,9 +21,10 @@ from edge_runtime.errors import ImageError
 from edge_runtime.heatmap import heatmap_overlay
 from edge_runtime.preprocessing import read_image
 from edge_runtime.printable_text import printable
+from tfganomaly.batch_sizes import batches
 from tfganomaly.data.items import ImageItem
 from tfganomaly.data.loading import LoadedImages
-from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer, score_batch
+from tfganomaly.evaluation.scorer import Scorer, score_batch
 from tfganomaly.training.run_folder import RunFolder
 
 SMALLEST_DISTANCE = 7.0
@@ -171,8 +172,8 @@ def _write_list(path: Path, shown: Sequence[StrangeImage]) -> None:
 def _scores_and_peaks(scorer: Scorer, images: LoadedImages) -> np.ndarray:
     """Returns float64 (N, 2): raw score and highest value of the map; only one batch is in memory."""
     rows = []
-    for start in range(0, len(images.items), BATCH_SIZE):
-        scores, maps = score_batch(scorer, *images.batch(slice(start, start + BATCH_SIZE)))
+    for batch in batches(len(images.items), images.pixels.shape[1:]):
+        scores, maps = score_batch(scorer, *images.batch(batch))
         rows.append(np.stack([scores, maps.max(axis=(1, 2))], axis=1))
     return np.concatenate(rows).astype(np.float64)
 

@@ -15,8 +15,9 @@ import numpy as np
 from edge_runtime.image_statistics import POWERS, USUAL_POWER
 from edge_runtime.preprocessing import PicturePart, scale_pixels
 from edge_runtime.scoring import STATISTICS_NAME, ScoreRule, anomaly_scores, score_components
+from tfganomaly.batch_sizes import batches
 from tfganomaly.evaluation.metrics import image_auroc
-from tfganomaly.evaluation.scorer import BATCH_SIZE, Scorer
+from tfganomaly.evaluation.scorer import Scorer
 from tfganomaly.synthetic_defects.selection import selection_kinds_painted
 
 LEAST_GAIN = 0.02
@@ -81,9 +82,8 @@ def _logarithms(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
     """The network's score of each image and its factor to the power 1, as logarithms: (N, 2)."""
     network, first_power = replace(scorer.score_rule, statistics=None), with_power(scorer.score_rule, 1)
     found = []
-    for start in range(0, len(pixels), BATCH_SIZE):
-        batch = pixels[start : start + BATCH_SIZE]
-        outputs, inputs = scorer.model_outputs(batch), scale_pixels(batch)
+    for batch in batches(len(pixels), pixels.shape[1:]):
+        outputs, inputs = scorer.model_outputs(pixels[batch]), scale_pixels(pixels[batch])
         components = score_components(first_power, inputs, outputs)
         values = anomaly_scores(network, inputs, outputs), components[STATISTICS_NAME]
         found.append(np.log(np.maximum(np.stack(values, axis=1), _SMALLEST_SCORE)))

@@ -20,7 +20,7 @@ def test_scores_and_maps_are_those_of_the_runtime(parts, scorer):
 
 def test_the_batch_size_does_not_change_anything(parts, scorer):
     whole = score_items(scorer, parts.test)
-    small = score_items(scorer, parts.test, batch_size=3)
+    small = score_items(scorer, parts.test, most_at_once=3)
     np.testing.assert_array_equal(whole.scores, small.scores)
     np.testing.assert_array_equal(np.stack(whole.maps), np.stack(small.maps))
     np.testing.assert_array_equal(np.stack(whole.maps[-2:]), np.stack(list(whole.maps))[-2:])
@@ -29,14 +29,14 @@ def test_the_batch_size_does_not_change_anything(parts, scorer):
 
 def test_only_one_batch_is_handed_to_the_model_at_once(parts, make_scorer):
     scorer = make_scorer()
-    score_items(scorer, parts.test, batch_size=5)
+    score_items(scorer, parts.test, most_at_once=5)
     assert scorer.largest_batch == 5
 
 
 def test_labels_sizes_and_progress(parts, scorer):
     seen = []
     scored = score_items(
-        scorer, parts.test, lambda done, total: seen.append((done, total)), batch_size=10, keep_maps=False
+        scorer, parts.test, lambda done, total: seen.append((done, total)), most_at_once=10, keep_maps=False
     )
     assert scored.labels.tolist() == [0] * 12 + [1] * 14
     assert set(scored.image_sizes) == {(48, 36)}
@@ -47,7 +47,7 @@ def test_labels_sizes_and_progress(parts, scorer):
 def test_unreadable_images_are_named_and_left_out(parts, scorer, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     items = [parts.test[0], ImageItem("test/good/empty.png", tmp_path / "empty.png"), parts.test[1]]
-    scored = score_items(scorer, items, batch_size=1)
+    scored = score_items(scorer, items, most_at_once=1)
     assert scored.items == (parts.test[0], parts.test[1])
     assert len(scored.scores) == len(scored.maps) == len(scored.shortcuts) == 2
     ((name, message),) = scored.unreadable
