@@ -81,13 +81,14 @@ def observe_ranges(
     last_movers = {layer.name: _last_mover(layer) for layer in layers}
     observed = list(dict.fromkeys(last_movers.values()))
     taps = tf_keras.Model(graph.model.input, [layer.output for layer in observed])
-    samples_a_batch = _SAMPLES_A_LAYER * images_at_once(graph.input_shape, _MOST_AT_ONCE) // max(len(images), 1)
+    at_once = images_at_once(graph.input_shape, _MOST_AT_ONCE)
+    samples_a_batch = max(1, _SAMPLES_A_LAYER * at_once // max(len(images), 1))
     sampled: list[list[np.ndarray]] = [[] for _ in observed]
     for batch in batches(len(images), graph.input_shape, _MOST_AT_ONCE):
         outputs = taps.predict_on_batch(images[batch])
         for values, output in zip(sampled, _as_list(outputs), strict=True):
             flat = np.asarray(output).reshape(-1)
-            chosen = rng.choice(flat, min(max(1, samples_a_batch), flat.size), replace=False, shuffle=False)
+            chosen = rng.choice(flat, min(samples_a_batch, flat.size), replace=False, shuffle=False)
             values += [chosen, np.array([flat.min(), flat.max()])]
         if progress is not None:
             progress(batch.stop, len(images))
