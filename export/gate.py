@@ -36,7 +36,8 @@ def gate_failures(parity: ArtefactParity, labels: np.ndarray, options: ExportOpt
         allowed_flips = max(allowed_flips, 1)
     if parity.verdict_flips > allowed_flips:
         failures.append(
-            f"{parity.verdict_flips} images ({parity.verdict_flip_share:.1%}) are judged differently from the run; at "
-            f"most {options.max_verdict_flips:.1%} are allowed (--max-verdict-flips)"
+            f"run and file disagree on the verdict of {parity.verdict_flips} of {len(parity.scores)} images "
+            f"({parity.verdict_flip_share:.1%}); at most {options.max_verdict_flips:.1%} is allowed "
+            "(--max-verdict-flips)"
         )
     return tuple(failures)

@@ -363,7 +363,7 @@ def _notes(work: _Work, report: ParityReport, metadata: ArtefactMetadata, places
             f"since the training."
         )
     if images.num_unreadable:
-        notes.append(f"{images.num_unreadable} images could not be read and were left out.")
+        notes.append(f"Images that could not be read and were left out: {images.num_unreadable}.")
     stale = compiled_path(places.artefact)
     if places.compiled is None and stale.exists():
         notes.append(f"'{stale}' is of an earlier export and does not belong to this one.")

@@ -140,7 +140,7 @@ def test_the_gate_names_each_bound_that_is_broken(images: ParityImages) -> None:
     drop, flips = gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=0.05, max_verdict_flips=0.05))
     assert "0.8000, 0.2000 below the run's" in drop
     assert "--max-auroc-drop" in drop
-    assert "2 images (20.0%)" in flips
+    assert "2 of 10 images (20.0%)" in flips
     assert "--max-verdict-flips" in flips
     assert gate_failures(parity, LABELS, ExportOptions(max_auroc_drop=1.0, max_verdict_flips=1.0)) == ()
 
@@ -149,7 +149,7 @@ def test_one_image_at_the_threshold_passes_unless_none_is_allowed(images: Parity
     parity = _compare(images, gain=1.0, threshold=0.35)
     assert gate_failures(parity, LABELS, ExportOptions(max_verdict_flips=0.05)) == ()
     (flips,) = gate_failures(parity, LABELS, ExportOptions(max_verdict_flips=0.0))
-    assert "1 images (10.0%)" in flips
+    assert "1 of 10 images (10.0%)" in flips
 
 
 def test_three_pairs_of_few_images_pass_unless_none_is_allowed(images: ParityImages) -> None:

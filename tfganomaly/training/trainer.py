@@ -68,7 +68,7 @@ class TrainingSummary:
             f"run        {self.run}  (reconstructions by epoch in {self.run / 'samples'})",
         ]
         if self.unreadable:
-            lines.append(f"left out   {len(self.unreadable)} images that could not be read")
+            lines.append(f"left out   images that could not be read: {len(self.unreadable)}")
         lines += [f"note       {note}" for note in self.notes]
         output = f"{self.run.resolve().name}.tflite"
         lines.append(f"next       {shlex.join(['tfganomaly', 'export', str(self.run), '--output', output])}")

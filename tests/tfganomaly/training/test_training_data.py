@@ -30,7 +30,7 @@ def test_unreadable_images_are_named_and_left_out(good_folder, tmp_path):
     summary = train(str(data), tmp_path / "run", "paper", {**TINY, "epochs": 1}, observer=recorder)
     assert [name for name, _ in summary.unreadable] == ["part_005.png"]
     assert any("part_005.png" in message for message in recorder.messages)
-    assert "1 images that could not be read" in summary.text()
+    assert "images that could not be read: 1" in summary.text()
 
 
 def test_a_file_name_that_is_not_utf8_is_trained_on(good_folder, tmp_path):
