@@ -28,9 +28,8 @@ class TensorInfo:
         name: Its name in the file.
         type: "INT8", "INT32", "FLOAT32" ...
         shape: Its sizes, batch first.
-        scales: None for float; one number, or one for each channel along `quantized_dimension`.
+        scales: None for float; one number, or one for each channel.
         zero_points: As many as scales.
-        quantized_dimension: The axis of the channels when there are several scales.
         is_constant: Whether its values are stored in the file (weights, biases, shapes).
         index: Its place among the tensors of its graph.
         has_dynamic_size: Whether a size is known only when the model runs.
@@ -44,7 +43,6 @@ class TensorInfo:
     shape: tuple[int, ...]
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
-    quantized_dimension: int = 0
     is_constant: bool = False
     index: int = -1
     has_dynamic_size: bool = False
@@ -262,7 +260,6 @@ class _Reader:
             shape=shape,
             scales=scales,
             zero_points=zero_points,
-            quantized_dimension=quantization.QuantizedDimension() if quantization is not None else 0,
             is_constant=stored.num_bytes > 0,
             index=index,
             has_dynamic_size=any(size < 0 for size in (*shape, *signature)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from edge_runtime.errors import DeviceError, TfganomalyError
 from edge_runtime.printable_text import printable
 
 BAD_INPUT_EXIT_CODE = 2
+_INTERRUPTED_EXIT_CODE = 128 + signal.SIGINT
 Command = Callable[..., None]
 Progress = Callable[[int, int], None]
 StageProgress = Callable[[str, int, int], None]
@@ -22,7 +24,10 @@ Options = TypeVar("Options")
 
 
 class OneLineErrors(click.Group):
-    """A group whose commands end with one line and exit code 2 where the library raises one of the project's errors."""
+    """A group whose commands end with one line: exit code 2 for the project's errors, 130 for Ctrl-C.
+
+    click's own code for Ctrl-C is 1, which `inspect --fail-on-anomaly` has for an anomaly.
+    """
 
     def invoke(self, context: click.Context) -> Any:
         """Runs the command; with --debug the traceback of an error is shown."""
@@ -35,6 +40,11 @@ class OneLineErrors(click.Group):
             if isinstance(error, DeviceError) and error.details:
                 click.echo(error.details, err=True)
             context.exit(BAD_INPUT_EXIT_CODE)
+        except KeyboardInterrupt:
+            if context.params.get("debug"):
+                raise
+            click.echo("\nError: The command was stopped by Ctrl-C before it was done.", err=True)
+            context.exit(_INTERRUPTED_EXIT_CODE)
 
 
 class SeveralValues(click.Command):

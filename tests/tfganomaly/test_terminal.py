@@ -4,10 +4,12 @@ import io
 import os
 import sys
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from edge_runtime.errors import ImageError
-from tfganomaly.terminal import echo, one_line, progress_bar
+from tfganomaly.terminal import OneLineErrors, echo, one_line, progress_bar
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,21 @@ def test_no_name_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None
 def test_progress_and_results_are_no_obstacle_where_the_streams_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
+    steps = 0
     with progress_bar("scoring images") as progress:
-        for done in range(1, 4):
-            progress(done, 3)
+        for steps in range(1, 4):
+            progress(steps, 3)
     echo("done")
+    assert steps == 3
+
+
+def test_ctrl_c_is_no_anomaly() -> None:
+    group = OneLineErrors("program", params=[click.Option(["--debug"], is_flag=True)])
+
+    @group.command()
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    result = CliRunner().invoke(group, ["work"])
+    assert result.exit_code == 130
+    assert result.stderr == "\nError: The command was stopped by Ctrl-C before it was done.\n"

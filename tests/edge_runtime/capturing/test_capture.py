@@ -199,7 +199,9 @@ def test_a_folder_never_eats_its_own_photographs(tmp_path: Path, target: str) ->
 
 def test_beside_its_source_a_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    CaptureSession(FolderSource(tmp_path / "photos"), tmp_path / "photos2", CaptureOptions(), CaptureConsole(None))
+    Image.fromarray(grey()).save(tmp_path / "photos" / "part.png")
+    capture(FolderSource(tmp_path / "photos"), tmp_path / "photos2", count=1)
+    assert len(photographs(tmp_path / "photos2")) == 1
 
 
 @pytest.mark.parametrize("target", ["file", "file/good"])

@@ -32,4 +32,5 @@ def test_the_file_that_a_kill_leaves_keeps_nobody_away(tmp_path):
 def test_a_system_without_such_locks_goes_on(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pair_lock(tmp_path / "class-0_seed-0"), pair_lock(tmp_path / "class-0_seed-0"):
-        pass
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
