@@ -203,10 +203,15 @@ def evaluate(
     from tfganomaly.extras import require_extra
 
     require_extra("train", "sklearn", "matplotlib", "jinja2", "rich")
+    from edge_runtime.atomic_files import require_writable, require_writable_folder
     from tfganomaly.data.folders import refuse_output_among_images
     from tfganomaly.evaluation.evaluate import evaluate as evaluate_scorer
     from tfganomaly.evaluation.summary import summary_lines
 
+    if json_path:
+        require_writable(json_path)
+    if report:
+        require_writable_folder(report)
     opened = _open_scorer(scorer, threads)
     dataset = _dataset_for(opened, data, archive)
     if report:
@@ -492,11 +497,14 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **gi
     Example:
       tfganomaly benchmark parts.tflite --threads 2
     """
+    from edge_runtime.atomic_files import require_writable
     from edge_runtime.benchmark import measure
     from edge_runtime.device_options import DeviceOptions
     from edge_runtime.text_output import benchmark_text
 
     device = given_options(DeviceOptions, given)
+    if json_path:
+        require_writable(json_path)
     with progress_bar("timing") as progress:
         result = measure(
             model, num_threads=threads, runs=runs, progress=progress, device=device, say=_say_on_standard_error

@@ -33,9 +33,10 @@ def output_error(path: PathLike, error: OSError) -> OutputError:
         path: The file or folder that was to be written.
         error: What the operating system said.
     """
-    parent = Path(path).parent
-    if error.errno == errno.ENOENT and not parent.exists():
-        reason = f"the folder '{parent}' does not exist. Create it first."
+    folders = (Path(path).parent, Path(os.path.realpath(path)).parent)  # of a link both
+    missing = [folder for folder in folders if not folder.exists()]
+    if error.errno == errno.ENOENT and missing:
+        reason = f"the folder '{missing[0]}' does not exist. Create it first."
     else:
         reason = _ADVICE.get(error.errno or 0, f"{error.strerror or error}.")
     return OutputError(f"Cannot write '{path}': {reason}")
@@ -105,6 +106,41 @@ def write_text_atomically(path: PathLike, text: str) -> None:
     write_bytes_atomically(path, text.encode("utf-8", errors="backslashreplace"))
 
 
+def require_writable(path: PathLike) -> None:
+    """Say before the work what `atomic_path` would say after it.
+
+    Args:
+        path: The file to write.
+
+    Raises:
+        OutputError: Its folder does not exist or cannot be written to, or `path` is a folder.
+    """
+    try:
+        mode = _mode_of(path)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        if stat.S_ISREG(mode):
+            for folder in (Path(path).parent, Path(os.path.realpath(path)).parent):  # of a link the target is replaced
+                _require_writable_folder(folder)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def require_writable_folder(path: PathLike) -> None:
+    """Say before the work what would go wrong when files are written into a folder, which need not exist yet.
+
+    Raises:
+        OutputError: It is a file, or cannot be made or written to.
+    """
+    place = Path(os.path.realpath(path))
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        _require_writable_folder(place)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def require_free_space(path: PathLike, size_bytes: int) -> None:
     """Refuse to begin a write that cannot end.
 
@@ -123,6 +159,15 @@ def require_free_space(path: PathLike, size_bytes: int) -> None:
         raise output_error(path, error) from error
     if free_bytes < size_bytes:
         raise output_error(path, OSError(errno.ENOSPC, "No space left on device"))
+
+
+def _require_writable_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def _mode_of(path: PathLike) -> int:

@@ -158,7 +158,7 @@ class Calibration:
             )
         return (
             f"{self.num_images} good images are too few for {asked}, which needs at least {needed}{consequence}. "
-            "When there are more, set it anew with `tfganomaly calibrate` on the exported file."
+            "When there are more, set the threshold anew with `tfganomaly calibrate` on the exported file."
         )
 
     @property

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,7 @@ from export.errors import ExportError
 PROGRAM = "edgetpu_compiler"
 SEARCH, SKIP = "auto", "none"
 _MOST_SECONDS = 900  # the program itself gives up after 180
+_MOST_LOG_BYTES, _PART_BYTES = 1 << 20, 1 << 16
 _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TABLE_HEAD = re.compile(r"^Operator\s+Count\s+Status\s*$", re.MULTILINE)
 _TABLE_LINE = re.compile(r"^(\S+)\s+(\d{1,9})\s+(\S.*)$")
@@ -192,7 +195,7 @@ def _run(compiler: Path, folder: str) -> str:
             start_new_session=True,  # a group of its own, which ends as a whole
         ) as process:
             try:
-                output, _ = process.communicate(timeout=_MOST_SECONDS)
+                output = _read_log(compiler, process)
             except BaseException:  # also Ctrl-C, which a group of its own does not hear
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -205,6 +208,29 @@ def _run(compiler: Path, folder: str) -> str:
     if process.returncode:
         raise _failure(compiler, f"failed with exit code {process.returncode}: {_telling_line(text)}")
     return text
+
+
+def _read_log(compiler: Path, process: subprocess.Popen[bytes]) -> bytes:
+    """Reads what a compiler prints until it has ended.
+
+    Raises:
+        ExportError: It prints more than any compiler has to say.
+        TimeoutExpired: It does not end.
+    """
+    assert process.stdout is not None
+    end_seconds = time.monotonic() + _MOST_SECONDS
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, end_seconds - time.monotonic())):
+            part = os.read(process.stdout.fileno(), _PART_BYTES)
+            if not part:
+                process.wait(max(0.0, end_seconds - time.monotonic()))
+                return output
+            output += part
+            if len(output) > _MOST_LOG_BYTES:
+                raise _failure(compiler, f"printed more than {_MOST_LOG_BYTES >> 20} MiB, which no compiler does")
+    raise subprocess.TimeoutExpired(process.args, _MOST_SECONDS)
 
 
 def _failure(compiler: Path, what: str) -> ExportError:

@@ -36,7 +36,7 @@ class ExportImages:
         held_back: Good images for the threshold and for choosing the best step.
         held_back_textures: Their `cell_figures`, float32; None where the score rule needs none.
         parity: The images that run and artefact are compared on.
-        num_unreadable: How many files could not be read.
+        unreadable: Name and reason of each file that could not be read.
     """
 
     data_name: str
@@ -46,7 +46,7 @@ class ExportImages:
     held_back: np.ndarray = field(repr=False)
     held_back_textures: np.ndarray | None = field(repr=False)
     parity: ParityImages = field(repr=False)
-    num_unreadable: int
+    unreadable: tuple[tuple[str, str], ...] = field(repr=False)
 
 
 def load_export_images(
@@ -95,7 +95,7 @@ def load_export_images(
         held_back=held_back.pixels,
         held_back_textures=held_back.textures,
         parity=choose_parity_images(test, held_back, options.parity_images, options.seed),
-        num_unreadable=len({*train.unreadable, *held_back.unreadable, *test.unreadable}),
+        unreadable=tuple(dict.fromkeys((*train.unreadable, *held_back.unreadable, *test.unreadable))),
     )
 
 

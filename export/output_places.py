@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.atomic_files import atomic_path
+from edge_runtime.atomic_files import atomic_path, require_writable
 from export.edgetpu_compiler import compiled_path
 from export.errors import ExportError
 from export.parity_files import ParityFiles
@@ -41,16 +40,18 @@ def free_places(artefact: Path, *, is_compiled: bool) -> OutputPlaces:
         is_compiled: Whether a compiled file is to stand beside it.
 
     Raises:
-        ExportError: A name is wrong, a folder stands in the way, or there is none that can be written to.
+        ExportError: A name is wrong, or a folder stands where the report is to go.
+        OutputError: A folder stands in the way, or there is none that can be written to.
     """
+    _check_model_file(artefact)
     places = OutputPlaces(
         artefact=artefact,
         compiled=compiled_path(artefact) if is_compiled else None,
         report=ParityFiles.beside(artefact),
         refused_report=ParityFiles.beside(artefact.with_suffix(f".refused{ARTEFACT_SUFFIX}")),
     )
-    for model in filter(None, (places.artefact, places.compiled)):
-        _check_model_file(model)
+    if places.compiled is not None:
+        _check_model_file(places.compiled)
     for files in (places.report, places.refused_report):
         for path in (files.json, files.html):
             if path.is_dir():
@@ -61,13 +62,7 @@ def free_places(artefact: Path, *, is_compiled: bool) -> OutputPlaces:
 def _check_model_file(path: Path) -> None:
     if path.suffix != ARTEFACT_SUFFIX:
         raise ExportError(f"The artefact is to be '{path}'; expected a name that ends in {ARTEFACT_SUFFIX}.")
-    if path.is_dir():
-        raise ExportError(f"'{path}' is a folder; expected the name of the file to write.")
-    for folder in (path.parent, Path(os.path.realpath(path)).parent):  # of a link the target is replaced
-        if not folder.is_dir():
-            raise ExportError(f"There is no folder '{folder}' to write '{path.name}' to. Make it first.")
-        if not os.access(folder, os.W_OK):
-            raise ExportError(f"The folder '{folder}' is not writable. Choose another --output.")
+    require_writable(path)
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:

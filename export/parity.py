@@ -172,6 +172,7 @@ class ParityReport:
         run_threshold: The run's own.
         run_auroc: Image AUROC of the run, or None without both classes.
         num_stand_ins: As in `ParityImages`.
+        unreadable: Name and reason of each image of the data that was left out.
         artefacts: The exported file first, then those made for comparison.
         lowering_difference: Largest relative difference of the lowered graph's outputs.
         fine_tuning: How the fine-tuning went; None without.
@@ -187,6 +188,7 @@ class ParityReport:
     run_threshold: float
     run_auroc: float | None
     num_stand_ins: int
+    unreadable: tuple[tuple[str, str], ...] = field(repr=False)
     artefacts: tuple[ArtefactParity, ...]
     lowering_difference: float
     fine_tuning: FineTuningResult | None = None
@@ -251,6 +253,7 @@ class ParityReport:
                 other.name: {"value": _rounded(difference.value), "interval": _rounded_interval(difference)}
                 for other, difference in self.rivals
             },
+            "unreadable": [{"path": name, "error": message} for name, message in self.unreadable],
             "images": [
                 {"path": name, "label": int(label), "run_score": _rounded(float(score))}
                 for name, label, score in zip(self.names, self.labels, self.run_scores, strict=True)

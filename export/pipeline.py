@@ -302,6 +302,7 @@ def _compared(
         run_threshold=run.threshold,
         run_auroc=image_auroc(images.labels, scored_run.scores),
         num_stand_ins=images.num_stand_ins,
+        unreadable=work.images.unreadable,
         artefacts=compared,
         lowering_difference=lowering_difference,
         fine_tuning=candidates[0].built.fine_tuning,
@@ -362,8 +363,11 @@ def _notes(work: _Work, report: ParityReport, metadata: ArtefactMetadata, places
             f"The run held back {expected} good images, now {len(images.held_back)} were found: the data has changed "
             f"since the training."
         )
-    if images.num_unreadable:
-        notes.append(f"Images that could not be read and were left out: {images.num_unreadable}.")
+    if images.unreadable:
+        notes.append(
+            f"Images that could not be read and were left out: {len(images.unreadable)}. The first: "
+            f"{images.unreadable[0][1]} All of them are in the report's JSON."
+        )
     stale = compiled_path(places.artefact)
     if places.compiled is None and stale.exists():
         notes.append(f"'{stale}' is of an earlier export and does not belong to this one.")

@@ -437,6 +437,9 @@ def test_a_full_disk_and_an_unwritable_output_are_one_line(trained, artefact, mv
     assert_one_line_error(
         invoke("benchmark", artefact, "--runs", "1", "--json", tmp_path / "no" / "such" / "f.json"), "no/such"
     )
+    result = invoke("evaluate", artefact, mvtec_folder, "--json", tmp_path / "no" / "such" / "f.json")
+    assert_one_line_error(result, "no/such")
+    assert "scoring" not in result.stderr  # said before the work
     result = invoke("evaluate", artefact, mvtec_folder, "--report", "/dev/null/report")
     assert_one_line_error(result, "/dev/null")
     result = invoke("inspect", artefact, mvtec_folder / "test", "--heatmaps", "/dev/null/maps")

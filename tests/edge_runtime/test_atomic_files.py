@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.atomic_files import atomic_path, require_free_space, write_bytes_atomically, write_text_atomically
+from edge_runtime.atomic_files import (
+    atomic_path,
+    require_free_space,
+    require_writable,
+    require_writable_folder,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 from edge_runtime.errors import OutputError
 
 
@@ -158,3 +165,32 @@ def test_a_write_larger_than_the_free_space_is_refused_before_it_begins(tmp_path
     with pytest.raises(OutputError, match="the disk is full"):
         require_free_space(tmp_path / "huge.bin", 2**62)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    require_writable(tmp_path / "new.json")
+    require_writable("/dev/null")
+    require_writable_folder(tmp_path / "new" / "report")
+    require_writable_folder(tmp_path / "folder")
+    for path, message in (
+        (tmp_path / "gone" / "a.json", "the folder '.*gone' does not exist"),
+        (tmp_path / "file" / "a.json", "a part of this path is a file"),
+        (tmp_path / "folder", "it is a folder"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            require_writable(path)
+    for path in (tmp_path / "file", tmp_path / "file" / "report"):
+        with pytest.raises(OutputError, match="is a file, not a folder"):
+            require_writable_folder(path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_that_may_not_be_written_to_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    for check in (require_writable, require_writable_folder):
+        with pytest.raises(OutputError, match="you have no permission to write there"):
+            check(tmp_path / "a")

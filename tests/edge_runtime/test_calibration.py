@@ -65,8 +65,8 @@ def test_too_few_images_take_the_highest_score_and_say_so() -> None:
 def test_a_threshold_that_is_not_the_highest_score_is_not_called_so(threshold: float) -> None:
     calibration = replace(calibrate(np.linspace(0, 1, 30), MAPS, 0.01), threshold=threshold)
     assert calibration.note == (
-        "30 good images are too few for a false alarm rate of 1%, which needs at least 99. When there are more, set it "
-        "anew with `tfganomaly calibrate` on the exported file."
+        "30 good images are too few for a false alarm rate of 1%, which needs at least 99. When there are more, set "
+        "the threshold anew with `tfganomaly calibrate` on the exported file."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -72,8 +73,15 @@ def test_a_damaged_model(run: Path, refused: Callable[..., str], tmp_path: Path)
     damaged = tmp_path / "damaged"
     shutil.copytree(run, damaged)
     content = (damaged / "model.keras").read_bytes()
-    (damaged / "model.keras").write_bytes(content[: len(content) // 2])
-    assert "cannot be loaded" in refused(damaged)
+    middle = len(content) // 2
+    (damaged / "model.keras").write_bytes(content[:middle])
+    assert "cannot be loaded (it is cut off, or no file of Keras)" in refused(damaged)
+    (damaged / "model.keras").write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    assert "cannot be loaded (Bad CRC-32" in refused(damaged)
+
+
+def test_an_empty_name_of_the_data(run: Path, refused: Callable[..., str]) -> None:
+    assert "The name of the data is empty" in refused(run, "--data", "")
 
 
 def test_a_model_without_an_inference_graph(
@@ -143,3 +151,15 @@ def test_images_of_another_size_and_colour_are_brought_to_the_model_s(run: Path,
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     assert "the data has changed since the training" in result.stdout
+
+
+def test_images_that_cannot_be_read_are_named(run: Path, tmp_path: Path) -> None:
+    folder = _images(tmp_path / "photos", 16)
+    (folder / "5.png").write_bytes(b"")
+    arguments = ["export", run, "--output", tmp_path / "m.tflite", "--quantization", "float32", "--data", folder]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    assert "could not be read and were left out: 1. The first:" in result.stdout
+    (left_out,) = json.loads((tmp_path / "m.parity.json").read_text("utf-8"))["unreadable"]
+    assert left_out["path"] == "5.png"
+    assert left_out["error"] in result.stdout

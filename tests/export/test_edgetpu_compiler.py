@@ -12,6 +12,7 @@ import pytest
 
 from edge_runtime.errors import OutputError
 from edge_runtime.flatbuffer import inspect_flatbuffer
+from export import edgetpu_compiler
 from export.edgetpu_compiler import compile_for_edgetpu, compiled_path, find_compiler, read_compiler_log
 from export.errors import ExportError
 from tests.edge_runtime.tiny_model import OUTPUTS, tiny_flatbuffer
@@ -144,11 +145,11 @@ def test_a_compiler_that_hangs_behind_a_script_is_ended_with_it(
     program.write_text(f"#!/bin/sh\nexec 3>'{pipe}'\nsleep 60 &\necho started >&3\nwait\n")
     program.chmod(0o755)
 
-    def wait_in_vain(process: subprocess.Popen[bytes], *_: object, **__: object) -> None:
+    def wait_in_vain(*_: object) -> None:
         assert select.select([reader], [], [], 60)[0]
         raise reason
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", wait_in_vain)
+    monkeypatch.setattr(edgetpu_compiler, "_read_log", wait_in_vain)
     try:
         with pytest.raises(error):
             compile_for_edgetpu(MODEL, program)
@@ -160,13 +161,20 @@ def test_a_compiler_that_hangs_behind_a_script_is_ended_with_it(
 
 
 def test_a_compiler_that_takes_too_long_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from export import edgetpu_compiler
-
     program = tmp_path / "edgetpu_compiler"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
     monkeypatch.setattr(edgetpu_compiler, "_MOST_SECONDS", 0.2)
-    with pytest.raises(ExportError, match=r"did not end within 0.2 seconds"):
+    for behaviour in ("exec sleep 60", "exec sleep 60 >&- 2>&-"):
+        program.write_text(f"#!/bin/sh\n{behaviour}\n")
+        program.chmod(0o755)
+        with pytest.raises(ExportError, match=r"did not end within 0.2 seconds"):
+            compile_for_edgetpu(MODEL, program)
+
+
+def test_a_compiler_that_prints_without_end_is_one_line(tmp_path: Path) -> None:
+    program = tmp_path / "edgetpu_compiler"
+    program.write_text("#!/bin/sh\nexec yes nonsense\n")
+    program.chmod(0o755)
+    with pytest.raises(ExportError, match="printed more than 1 MiB"):
         compile_for_edgetpu(MODEL, program)
 
 

@@ -29,10 +29,16 @@ def test_where_one_file_has_no_room_all_earlier_ones_stay(tmp_path: Path, full: 
     assert {(tmp_path / name).read_bytes() for name in NAMES if name != full} == {b"earlier"}
 
 
+@pytest.mark.parametrize("output", ["", ".", "/", "models"])
+def test_what_is_no_file_name_is_one_error(output: str) -> None:
+    with pytest.raises(ExportError, match=r"expected a name that ends in \.tflite"):
+        free_places(Path(output), is_compiled=False)
+
+
 def test_the_folder_behind_a_link_is_looked_at_before_the_work(tmp_path: Path) -> None:
     link = tmp_path / "current.tflite"
     link.symlink_to(tmp_path / "gone" / "first.tflite")
-    with pytest.raises(ExportError, match=r"There is no folder '.*/gone' to write 'current.tflite' to"):
+    with pytest.raises(OutputError, match=r"current.tflite': the folder '.*/gone' does not exist"):
         free_places(link, is_compiled=False)
     (tmp_path / "gone").mkdir()
     places = free_places(link, is_compiled=True)

@@ -88,6 +88,7 @@ def _report(images: ParityImages, parity: ArtefactParity, **changes: Any) -> Par
         "run_threshold": 0.3,
         "run_auroc": 1.0,
         "num_stand_ins": images.num_stand_ins,
+        "unreadable": (("broken.png", "'broken.png' is empty"),),
         "artefacts": (parity,),
         "lowering_difference": 1e-6,
         "fine_tuning": FineTuningResult({0: Agreement(0.01, 0.02, 0.01), 50: Agreement(0.004, -0.05, -0.02)}, 50),

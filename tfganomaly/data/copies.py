@@ -13,7 +13,7 @@ def find_copies(originals: Sequence[Path], others: Sequence[Path]) -> list[Path]
     """Return those of `others` whose bytes are those of one of the originals, in their order.
 
     Only files of equal size are opened, and only those read to the end whose beginnings are equal. A file that cannot
-    be read is a copy of none.
+    be read is a copy of none, nor is an empty one, as a full disk leaves them.
     """
     for key in (_size, _head, _whole):
         keys, other_keys = _keys(key, originals), _keys(key, others)
@@ -27,9 +27,11 @@ def _keys(key: Callable[[Path], object], paths: Sequence[Path]) -> dict[Path, ob
     found = {}
     for path in paths:
         try:
-            found[path] = key(path)
+            value = key(path)
         except OSError:
             continue
+        if value:  # an empty file's size is 0
+            found[path] = value
     return found
 
 

@@ -238,9 +238,9 @@ def _warn_of_copies(folder: Path, good: Sequence[ImageItem], test: Sequence[Imag
     copies = find_copies(*([folder / item.name for item in part] for part in (good, test)))
     if copies:
         warnings.append(
-            f"{len(copies)} of {len(test)} test images are copies of images in train, such as "
+            f"Of {len(test)} test images {len(copies)} can be found in train as well, such as "
             f"'{copies[0].relative_to(folder).as_posix()}': figures of what the model has seen say nothing of new "
-            "parts. Take them out of one of the two."
+            "parts. Take copies out of one of the two."
         )
 
 

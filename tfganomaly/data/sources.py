@@ -77,7 +77,7 @@ def canonical_source(source: str) -> str:
     """Return the text that `InspectionDataset.source` of a source has, without opening it: one for all its spellings.
 
     Raises:
-        DataError: It names a collection, but no class of it.
+        DataError: It is empty, or names a collection, but no class of it.
     """
     collection, anomalous_class = _collection_and_class(source)
     if collection is not None:
@@ -87,6 +87,11 @@ def canonical_source(source: str) -> str:
 
 def _collection_and_class(source: str) -> tuple[ArrayCollection | None, str]:
     """Return the collection that a source names and its text for the class, or None and no text."""
+    if not source:
+        raise DataError(
+            "The name of the data is empty, as that of a shell variable that is not set. Expected a folder of images, "
+            f"or one of: {NAMED_SOURCES}."
+        )
     name, colon, anomalous_class = source.partition(":")
     collection = _collection(name)
     if collection is None or (not colon and Path(source).is_dir()):

@@ -164,7 +164,7 @@ def _image_warnings(part: str, items: Sequence[ImageItem], unreadable: Sequence[
         found.append(f"Only {' and '.join(few)} images were tested: take every figure as rough.")
     if unreadable:
         found.append(
-            f"{len(unreadable)} of {len(items) + len(unreadable)} images cannot be read and are in no figure. "
+            f"Images that cannot be read and are in no figure: {len(unreadable)} of {len(items) + len(unreadable)}. "
             f"The first: {unreadable[0][1]}"
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -110,8 +111,10 @@ class TrainedRun:
         register_all()
         path = self.folder.model_path
         try:
+            if path.is_file() and not zipfile.is_zipfile(path):
+                raise zipfile.BadZipFile("it is cut off, or no file of Keras")  # Keras would say that there is no file
             return keras.saving.load_model(path, compile=False)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"the model '{path}' cannot be loaded ({str(error).splitlines()[0]}); train again into a new folder."
             ) from error

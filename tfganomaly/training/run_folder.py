@@ -62,7 +62,7 @@ class RunConfig:
     def open_dataset(self, source: str | None = None) -> InspectionDataset:
         """Opens the data of this run with its split; `source` says where a folder has moved to."""
         return open_dataset(
-            source or self.data_source,
+            self.data_source if source is None else source,
             archive=Path(self.data_archive) if self.data_archive else None,
             validation_fraction=self.training.validation_fraction,
             seed=self.training.seed,

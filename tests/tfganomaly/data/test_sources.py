@@ -78,6 +78,12 @@ def test_unknown_source_lists_what_there_is(source: str, tmp_path: Path, monkeyp
         open_dataset(source)
 
 
+def test_an_empty_name_is_not_the_folder_at_hand():
+    for read in (open_dataset, canonical_source):
+        with pytest.raises(DataError, match="The name of the data is empty"):
+            read("")
+
+
 def test_folder_named_like_a_collection_can_be_opened(
     tmp_path: Path, write_images: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ):

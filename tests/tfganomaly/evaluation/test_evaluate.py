@@ -145,7 +145,7 @@ def test_an_unreadable_image_is_counted_and_named(parts, scorer, tmp_path):
     data = strict_json(result)
     assert data["num_unreadable"] == 1
     assert data["unreadable"][0]["path"] == "test/good/broken.png"
-    assert any(text.startswith("1 of 27 images cannot be read") for text in result.warnings)
+    assert any(text.startswith("Images that cannot be read and are in no figure: 1 of 27.") for text in result.warnings)
 
 
 def test_nothing_to_score_is_a_data_error(parts, scorer, tmp_path):
