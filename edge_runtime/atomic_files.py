@@ -74,7 +74,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         if not stat.S_ISREG(mode):
             raise OutputError(f"Cannot write '{path}': it is a socket or a disk. Give the name of a file.")
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         with suppress(FileNotFoundError):  # nothing to keep when there is no earlier file
             temporary.chmod(target.stat().st_mode & 0o7777)
         os.replace(temporary, target)  # noqa: PTH105 - the one function whose contract is atomicity
@@ -161,6 +161,19 @@ def require_free_space(path: PathLike, size_bytes: int) -> None:
         raise output_error(path, OSError(errno.ENOSPC, "No space left on device"))
 
 
+def flush_to_disk(path: PathLike) -> None:
+    """Wait until a written file is on the disk: without it a power cut after a rename can leave an empty file.
+
+    Raises:
+        OSError: The disk or a quota has no room after all.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _require_writable_folder(folder: Path) -> None:
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
@@ -176,12 +189,3 @@ def _mode_of(path: PathLike) -> int:
         return os.stat(path).st_mode  # noqa: PTH116 - `Path` would be made for this alone
     except FileNotFoundError:
         return stat.S_IFREG
-
-
-def _flush_to_disk(path: Path) -> None:
-    # Without it a power cut after the rename can leave an empty file under the good name.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,7 +23,7 @@ _MOST_ELLIPSES = 3
 
 
 class Purpose(IntEnum):
-    """What disturbed copies are for. Each has its own random numbers: a file is not judged on what it was tuned on."""
+    """What disturbed copies are for. Each has its own random numbers: those that tune a file do not judge it."""
 
     RANGES = 1
     AGREEMENT = 2

@@ -64,9 +64,10 @@ def _become_prelu(model: Any, graph: Any, operator: Any) -> None:
 
 
 def _alpha_tensor(model: Any, graph: Any, source: Any, alpha: float) -> int:
-    """Adds the constant to the graph, once for each slope and number of channels; returns its index."""
+    """Adds the constant to the graph, once for each slope and shape; returns its index."""
     channels = int(source.shape[-1])
-    name = f"leaky_relu_slope_{alpha:g}_{channels}".encode()
+    shape = np.array([*[1] * (len(source.shape) - 2), channels], np.int32)  # that of an image, without the batch
+    name = f"leaky_relu_slope_{alpha:g}_{'x'.join(map(str, shape))}".encode()
     for index, tensor in enumerate(graph.tensors):
         if tensor.name == name:
             return index
@@ -77,7 +78,7 @@ def _alpha_tensor(model: Any, graph: Any, source: Any, alpha: float) -> int:
     quantization.scale = np.array([abs(alpha) / _LARGEST_INT8 or 1.0], np.float32)
     quantization.zeroPoint = np.zeros(1, np.int64)
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type = name, np.array([1, 1, channels], np.int32), schema.TensorType.INT8
+    tensor.name, tensor.shape, tensor.type = name, shape, schema.TensorType.INT8
     tensor.buffer, tensor.quantization, tensor.hasRank = len(model.buffers) - 1, quantization, True
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1

@@ -85,8 +85,7 @@ def load_export_images(
             f"{len(held_back.pixels)} held-back good images of '{dataset.name}' can be read; at least "
             f"{FEWEST_HELD_BACK_IMAGES} are needed for the threshold. Train with a larger --validation-fraction."
         )
-    has_anomalous = any(item.is_anomalous for item in dataset.test)
-    test = read(_draw_by_class(dataset.test, options.parity_images, rng) if has_anomalous else ())
+    test = read(_draw_by_class(dataset.test, options.parity_images, rng))
     return ExportImages(
         data_name=dataset.name,
         source=dataset.source,
@@ -100,42 +99,45 @@ def load_export_images(
 
 
 def choose_parity_images(test: LoadedImages, held_back: LoadedImages, count: int, seed: int) -> ParityImages:
-    """Takes the test images; where the data has few of either class, stand-ins for both classes as well.
+    """Takes the test images; where they are few of either class, disturbed copies of good ones as well.
+
+    On good images alone a file that says nothing would look right. Copies are made of the good test images, which
+    nothing was tuned on; where these are few, of held-back ones, which then stand beside their copies.
 
     Args:
         test: Labelled images, as many as `count` allows; may be none.
-        held_back: Good images, one or more, that the stand-ins are made of.
-        count: Most test images and most stand-ins, 2 or more.
+        held_back: Good images, one or more.
+        count: Most test images, and twice the most copies.
         seed: Decides the disturbances.
     """
-    labels = np.array([item.is_anomalous for item in test.items], np.int64)
-    tested = ParityImages("test", tuple(item.name for item in test.items), test.pixels, labels)
-    # Half of `count` is of either class where the data has that many: fewer were drawn only because there are no more.
-    if np.bincount(labels, minlength=2).min() >= min(FEWEST_TEST_IMAGES, count // 2):
+    tested = _labelled(test, slice(None))
+    good_rows = np.flatnonzero(tested.labels == 0)
+    if min(len(good_rows), len(tested.labels) - len(good_rows)) >= FEWEST_TEST_IMAGES:
         return tested
-    stand_ins = _stand_ins(held_back, count, seed)
-    if not len(labels):
-        return stand_ins
+    if len(good_rows) >= FEWEST_TEST_IMAGES:
+        originals, shown = _labelled(test, good_rows[: count // 2]), [tested]
+        part = "test, disturbed copies of its good images"
+    else:
+        originals = _labelled(held_back, slice(count // 2))
+        shown = [tested, originals] if test.items else [originals]
+        part = ("test, " if test.items else "") + "held-back good images and disturbed copies of them"
+    num_copies = len(originals.names)
+    copies = with_disturbed_pixels(originals.pixels, seed, Purpose.COMPARISON)[num_copies:]
+    names = [name for each in shown for name in each.names]
     return ParityImages(
-        part=f"{tested.part}, {stand_ins.part}",
-        names=(*tested.names, *stand_ins.names),
-        pixels=np.concatenate([tested.pixels, stand_ins.pixels]),
-        labels=np.concatenate([tested.labels, stand_ins.labels]),
-        num_stand_ins=stand_ins.num_stand_ins,
+        part=part,
+        names=(*names, *(f"{name}, disturbed" for name in originals.names)),
+        pixels=np.concatenate([*(each.pixels for each in shown), copies]),
+        labels=np.concatenate([*(each.labels for each in shown), np.ones(num_copies, np.int64)]),
+        num_stand_ins=num_copies,
     )
 
 
-def _stand_ins(held_back: LoadedImages, count: int, seed: int) -> ParityImages:
-    """Good images and disturbed copies of them: on good ones alone a file that says nothing would look right."""
-    num_good = max(1, min(len(held_back.pixels), count // 2))
-    names = [item.name for item in held_back.items[:num_good]]
-    return ParityImages(
-        part="held-back good images and disturbed copies of them",
-        names=(*names, *(f"{name}, disturbed" for name in names)),
-        pixels=with_disturbed_pixels(held_back.pixels[:num_good], seed, Purpose.COMPARISON),
-        labels=np.repeat([0, 1], num_good),
-        num_stand_ins=num_good,
-    )
+def _labelled(images: LoadedImages, rows: slice | np.ndarray) -> ParityImages:
+    """Some of the images with their names and labels."""
+    names = np.array([item.name for item in images.items], object)
+    labels = np.array([item.is_anomalous for item in images.items], np.int64)
+    return ParityImages("test", tuple(names[rows]), images.pixels[rows], labels[rows])
 
 
 def _draw(items: Sequence[ImageItem], count: int, rng: np.random.Generator) -> list[ImageItem]:

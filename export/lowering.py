@@ -77,10 +77,12 @@ def lower_graph(model: keras.Model) -> LoweredGraph:
                 f"Build the inference graph from these layers: {known}, BatchNormalization."
             ) from None
         absorbed = [graph.layers[other] for other, owner in absorbed_by.items() if owner == call]
-        name = f"{layer.name}_{call[1]}" if call[1] else layer.name
+        name = f"{layer.name}_call{call[1]}" if call[1] else layer.name
         lowered, values = lowering(layer, absorbed, name)
         tensors[call] = lowered(inputs if len(inputs) > 1 else inputs[0])
         weights.append((lowered, values))
+        if isinstance(layer, _KERNEL_LAYERS) and _activation_of(layer) not in _FUSED_ACTIVATIONS:
+            tensors[call] = tf_keras.layers.Activation(_activation_of(layer), name=f"{name}_act")(tensors[call])
     (image,) = (tensors[call] for call in graph.inputs)
     lowered_model = tf_keras.Model(image, [tensors[call] for call in graph.outputs.values()], name="inference_graph")
     for lowered, values in weights:
@@ -154,13 +156,18 @@ def _find_absorbed(graph: LayerGraph) -> dict[Call, Call]:
 
 
 def _is_linear_kernel_layer(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, _KERNEL_LAYERS) and keras.activations.serialize(layer.activation) == "linear"
+    return isinstance(layer, _KERNEL_LAYERS) and _activation_of(layer) == "linear"
 
 
 def _is_plain_relu(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and keras.activations.serialize(layer.activation) == "relu"
+    return isinstance(layer, keras.layers.Activation) and _activation_of(layer) == "relu"
+
+
+def _activation_of(layer: keras.layers.Layer) -> Any:
+    """The activation's name in tf_keras, or the description of one that has none."""
+    return keras.activations.serialize(layer.activation)
 
 
 def _folded_weights(
@@ -197,17 +204,15 @@ _Lowered = tuple[Any, list[np.ndarray]]
 def _lower_kernel_layer(
     kind: Any, copied: tuple[str, ...], output_axis: int
 ) -> Callable[[keras.layers.Layer, list[keras.layers.Layer], str], _Lowered]:
-    """Makes the lowering of a layer with kernel, bias and activation."""
+    """Makes the lowering of a layer with kernel and bias, of its activations ReLU alone."""
 
     def lowering(layer: keras.layers.Layer, absorbed: list[keras.layers.Layer], name: str) -> _Lowered:
         if getattr(layer, "data_format", "channels_last") != "channels_last":
             raise ExportError(f"Layer '{layer.name}' is channels_first; expected channels_last.")
         kernel, bias = _folded_weights(layer, absorbed, output_axis)
-        activation = keras.activations.serialize(layer.activation)
-        if any(_is_plain_relu(other) for other in absorbed):
-            activation = "relu"
+        is_relu = _activation_of(layer) == "relu" or any(_is_plain_relu(other) for other in absorbed)
         settings = {key: getattr(layer, key) for key in copied}
-        lowered = kind(**settings, use_bias=bias is not None, activation=activation, name=name)
+        lowered = kind(**settings, use_bias=bias is not None, activation="relu" if is_relu else None, name=name)
         return lowered, [kernel] if bias is None else [kernel, bias]
 
     return lowering
@@ -225,9 +230,11 @@ def _lower_plain_layer(
 
 
 def _lower_activation(layer: keras.layers.Layer, _: list[keras.layers.Layer], name: str) -> _Lowered:
-    return tf_keras.layers.Activation(keras.activations.serialize(layer.activation), name=name), []
+    return tf_keras.layers.Activation(_activation_of(layer), name=name), []
 
 
+# Any other one becomes a layer of its own, which needs a range for what it reads.
+_FUSED_ACTIVATIONS = ("linear", "relu")
 _KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)
 
 # What is known. Each entry keeps to operations that exist in int8 and that tfmot can observe.

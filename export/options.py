@@ -70,7 +70,7 @@ class ExportOptions:
         of_use_with=("quantization", "qat"),
     )
     parity_images: int = option(
-        1000, "Test images, drawn with the seed, on which run and artefact are compared.", minimum=2
+        1000, "Test images, drawn with the seed, on which run and artefact are compared.", minimum=20
     )
     max_auroc_drop: float = option(
         0.02,

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.atomic_files import atomic_path, require_writable
+from edge_runtime.atomic_files import atomic_path, flush_to_disk, require_writable
 from export.edgetpu_compiler import compiled_path
 from export.errors import ExportError
 from export.parity_files import ParityFiles
@@ -68,6 +68,8 @@ def _check_model_file(path: Path) -> None:
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Writes files that belong together: where one cannot be written, all earlier ones stay.
 
+    All are on the disk before the first of them takes its place; after that nothing but renaming is left.
+
     Args:
         contents: What to write by path. The first takes its place last.
 
@@ -76,4 +78,6 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     """
     with ExitStack() as stack:
         for path, content in contents.items():
-            stack.enter_context(atomic_path(path)).write_bytes(content)
+            temporary = stack.enter_context(atomic_path(path))
+            temporary.write_bytes(content)
+            flush_to_disk(temporary)

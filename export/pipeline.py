@@ -262,11 +262,11 @@ def _provisional_metadata(work: _Work, built: BuiltModel) -> ArtefactMetadata:
 
 
 def _data_at_hand(work: _Work) -> dict[str, Any]:
-    """What the export read, under the names that the run's own data has in the metadata."""
+    """The data as the export found it, under the names that the run's own has in the metadata."""
     return {
         "source": work.images.source,
         "fingerprint": work.run.fingerprint_of(work.images.training_items),
-        "num_train": len(work.images.train),
+        "num_train": len(work.run.learnt_from(work.images.training_items)),
         "num_validation": len(work.images.held_back),
     }
 
@@ -341,8 +341,7 @@ def _notes(work: _Work, report: ParityReport, metadata: ArtefactMetadata, places
     elif images.parity.num_stand_ins:
         notes.append(
             f"The data has fewer than {FEWEST_TEST_IMAGES} good or anomalous test images that can be read, so run "
-            "and file were compared on held-back good images and disturbed copies of them too: the AUROC says little "
-            "of real defects."
+            "and file were compared on disturbed copies of good images too: the AUROC says little of real defects."
         )
     elif below_chance := warning_below_chance(report.run_auroc):
         notes.append(below_chance)

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from edge_runtime.calibration import Calibration
-from edge_runtime.preprocessing import scale_pixels
+from edge_runtime.preprocessing import scale_pixels, unscale_pixels
 from edge_runtime.scoring import anomaly_scores
-from export.disturbance import Purpose, with_disturbed_pixels
+from export.disturbance import Purpose, with_disturbed
 from tfganomaly.batch_sizes import batches
 from tfganomaly.evaluation.scorer import Scorer
 
@@ -37,7 +37,8 @@ class ThresholdTransfer:
     def __init__(self, run: Scorer, held_back: np.ndarray, seed: int) -> None:
         self._run_threshold = run.threshold
         self._num_good = len(held_back)
-        self._images = with_disturbed_pixels(held_back, seed, Purpose.THRESHOLD)
+        self._images = with_disturbed(held_back, seed, Purpose.THRESHOLD)
+        self._shape = held_back.shape[1:]
         self._run_scores = self._scores(run)
 
     def apply(self, calibration: Calibration, file: Scorer) -> Calibration:
@@ -63,7 +64,7 @@ class ThresholdTransfer:
 
     def _scores(self, scorer: Scorer) -> np.ndarray:
         scores = []
-        for batch in batches(len(self._images), self._images.shape[1:]):
-            pixels = self._images[batch]
+        for batch in batches(len(self._images), self._shape):
+            pixels = unscale_pixels(self._images[batch])
             scores.append(anomaly_scores(scorer.score_rule, scale_pixels(pixels), scorer.model_outputs(pixels)))
         return np.maximum(np.concatenate(scores).astype(np.float64), _SMALLEST_SCORE)

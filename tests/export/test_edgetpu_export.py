@@ -250,7 +250,7 @@ def test_what_is_wrong_with_the_compiler_is_said_before_the_work(run: Path, tmp_
     assert "which is no program that can be started" in line
     (tmp_path / "m_edgetpu.tflite").mkdir()
     line = _error_line(_export(run, tmp_path / "m.tflite", "--edgetpu-compiler", write_stub(tmp_path)))
-    assert "m_edgetpu.tflite' is a folder" in line
+    assert "m_edgetpu.tflite': it is a folder" in line
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,12 @@ def _run(flatbuffer: bytes, inputs: np.ndarray) -> np.ndarray:
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def _leaky_relu(alpha: float, scale: float, zero_point: int, output_scale: float, output_zero_point: int) -> bytes:
+def _leaky_relu(
+    shape: tuple[int, ...], alpha: float, scale: float, zero_point: int, output_scale: float, output_zero_point: int
+) -> bytes:
     graph = GraphBuilder()
-    given = graph.tensor(1, 8, 8, 4, scale=scale, zero_point=zero_point)
-    made = graph.tensor(1, 8, 8, 4, scale=output_scale, zero_point=output_zero_point)
+    given = graph.tensor(*shape, scale=scale, zero_point=zero_point)
+    made = graph.tensor(*shape, scale=output_scale, zero_point=output_zero_point)
     options = schema.LeakyReluOptionsT()
     options.alpha = alpha
     graph.operation("LEAKY_RELU", [given], [made], 2, options)
@@ -55,15 +57,16 @@ def _transposed_convolution(activation: int, zero_point: int, scale: float = 0.0
     return graph.to_bytes([given], [made])
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8, 4), (1, 256)])
 @pytest.mark.parametrize(
     ("alpha", "scales"),
     [(0.2, (0.05, -5, 0.03, -90)), (0.2, (0.01, 30, 0.01, 30)), (0.01, (0.1, 0, 0.09, -100)), (0.0, (0.1, 0, 0.1, 0))],
 )
 def test_a_prelu_gives_the_leaky_relu_within_one_int8_step_for_every_level(
-    alpha: float, scales: tuple[float, int, float, int]
+    shape: tuple[int, ...], alpha: float, scales: tuple[float, int, float, int]
 ) -> None:
-    levels = np.arange(-128, 128, dtype=np.int8).reshape(1, 8, 8, 4)
-    before = _leaky_relu(alpha, *scales)
+    levels = np.arange(-128, 128, dtype=np.int8).reshape(shape)
+    before = _leaky_relu(shape, alpha, *scales)
     after = adapt_to_edgetpu(before)
     (operation,) = inspect_flatbuffer(after).operations
     assert (operation.name, operation.version) == ("PRELU", 1)
@@ -94,7 +97,7 @@ def test_the_alpha_is_what_the_converter_makes_of_keras_s_prelu() -> None:
         alpha = operation.inputs[1]
         return operation.version, alpha.shape, alpha.type, alpha.zero_points, alpha.scales
 
-    *ours, (scale,) = form(adapt_to_edgetpu(_leaky_relu(0.2, 0.05, 0, 0.05, 0)))
+    *ours, (scale,) = form(adapt_to_edgetpu(_leaky_relu((1, 8, 8, 4), 0.2, 0.05, 0, 0.05, 0)))
     *expected, (expected_scale,) = form(converter.convert())
     assert ours == expected
     assert scale == pytest.approx(expected_scale, rel=1e-6)

@@ -82,13 +82,13 @@ def test_skip_connections_and_layers_used_twice_are_lowered(randomise: Callable[
     from export.lowering import check_same_function, lower_graph
 
     image = keras.Input((32, 32, 1))
-    shared = layers.Conv2D(6, 4, 4, "same", name="shared")
+    shared = layers.Conv2D(6, 4, 4, "same")  # Keras gives the next one the name that its second call might have
     first = layers.Conv2D(4, 3, 1, "same", use_bias=False)(image)
     # Read twice: neither the normalization nor the ReLU may be folded away for the other reader.
     wide = layers.BatchNormalization()(first)
     activated = layers.ReLU()(wide)
     joined = layers.Concatenate()([wide, layers.Dropout(0.5)(activated)])
-    reconstruction = layers.Activation("tanh")(layers.Conv2D(1, 3, 1, "same")(joined))
+    reconstruction = layers.Conv2D(1, 3, 1, "same", activation="tanh")(joined)
     summed = layers.Add()([reconstruction, image])
     outputs = {
         "reconstruction": reconstruction,

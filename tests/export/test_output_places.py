@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,24 @@ def test_where_one_file_has_no_room_all_earlier_ones_stay(tmp_path: Path, full: 
         write_together({tmp_path / name: b"new" for name in NAMES})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert {(tmp_path / name).read_bytes() for name in NAMES if name != full} == {b"earlier"}
+
+
+@pytest.mark.parametrize("failing", range(len(NAMES)))
+def test_where_a_quota_ends_while_a_file_goes_to_the_disk_all_earlier_ones_stay(
+    tmp_path: Path, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"earlier")
+    calls = itertools.count()
+
+    def fsync(_: int) -> None:
+        if next(calls) == failing:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="your disk quota is used up"):
+        write_together({tmp_path / name: b"new" for name in NAMES})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(NAMES, b"earlier")
 
 
 @pytest.mark.parametrize("output", ["", ".", "/", "models"])

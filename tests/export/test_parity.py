@@ -177,11 +177,11 @@ def test_a_file_that_says_nothing_fails_also_where_all_images_are_good() -> None
     page = render_parity_report(
         _report(images, parity, labels=images.labels, names=images.names, run_scores=run.scores)
     )
-    assert "Disturbed copies of held-back good images stand for anomalous ones" in page
+    assert "Disturbed copies of good images stand for anomalous ones" in page
     assert "orange: disturbed." in page
 
 
-@pytest.mark.parametrize(("good", "anomalous"), [(1, 1), (2, 1), (3, 1), (1, 3), (0, 30), (300, 9), (9, 9)])
+@pytest.mark.parametrize(("good", "anomalous"), [(1, 1), (2, 1), (3, 1), (1, 3), (0, 30), (9, 9)])
 def test_a_file_that_says_nothing_fails_also_where_labelled_images_are_few(good: int, anomalous: int) -> None:
     """One pair of images or one verdict may always differ; of few images that is all there is to see."""
     test = _loaded(good, anomalous)
@@ -196,8 +196,20 @@ def test_a_file_that_says_nothing_fails_also_where_labelled_images_are_few(good:
     report = _report(images, parity, labels=images.labels, names=images.names, run_scores=run.scores)
     assert report.summary()["num_disturbed_copies"] == 20
     page = render_parity_report(report)
-    assert "20 held-back good images and a disturbed copy of each stand\nbeside them" in page
+    assert "20 disturbed copies of good images stand\nbeside them" in page
     assert "orange: anomalous or disturbed." in page
+
+
+@pytest.mark.parametrize("anomalous", [0, 9])
+def test_copies_are_made_of_good_test_images_where_there_are_enough(anomalous: int) -> None:
+    """Ranges, step and threshold were chosen on held-back ones, so verdicts on those look better than they are."""
+    test = _loaded(30, anomalous)
+    images = choose_parity_images(test, _loaded(good=20), count=40, seed=0)
+    assert images.labels.tolist() == [0] * 30 + [1] * (anomalous + 20)
+    assert images.num_stand_ins == 20
+    assert images.part == "test, disturbed copies of its good images"
+    np.testing.assert_array_equal(images.pixels[: 30 + anomalous], test.pixels)
+    assert images.names[30 + anomalous :] == tuple(f"{number}.png, disturbed" for number in range(20))
 
 
 def test_enough_labelled_images_of_both_classes_are_compared_on_alone() -> None:
@@ -222,12 +234,6 @@ def test_of_a_rare_class_all_that_fits_is_drawn(good: int, anomalous: int, count
     items = _draw_by_class(_dataset(good, anomalous), count, np.random.default_rng(0))
     assert (sum(not item.is_anomalous for item in items), sum(item.is_anomalous for item in items)) == drawn
     assert len(set(items)) == len(items)
-
-
-@pytest.mark.parametrize(("count", "drawn_of_each"), [(8, 4), (2, 1)])
-def test_few_images_wanted_of_many_are_no_reason_for_stand_ins(count: int, drawn_of_each: int) -> None:
-    images = choose_parity_images(_loaded(drawn_of_each, drawn_of_each), _loaded(good=20), count=count, seed=0)
-    assert (len(images.names), images.num_stand_ins) == (2 * drawn_of_each, 0)
 
 
 def test_the_file_is_judged_on_other_copies_than_it_was_tuned_on() -> None:

@@ -139,7 +139,7 @@ def test_the_report_lies_beside_the_artefact(exported: tuple[ExportResult, list[
     }
 
 
-def test_every_stage_is_told_once_in_order(exported: tuple[ExportResult, list[str]]) -> None:
+def test_stages_are_told_in_order(exported: tuple[ExportResult, list[str]]) -> None:
     _, stages = exported
     order = list(dict.fromkeys(stages))
     assert order[:4] == ["read images", "load TensorFlow", "fold batch normalization", "score with the run"]
@@ -179,10 +179,11 @@ def test_exports_in_any_order_give_the_same_bytes_and_leave_the_run_alone(
 
 
 def test_a_run_that_is_worse_than_chance_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import images
     from tfganomaly.evaluation import metrics
 
-    # One good and one anomalous test image, so that no copies stand in.
-    options = ExportOptions(quantization="float32", parity_images=2, **LAX)
+    monkeypatch.setattr(images, "FEWEST_TEST_IMAGES", 2)  # so that no copies stand in
+    options = ExportOptions(quantization="float32", **LAX)
     for auroc, is_said in ((0.25, True), (0.75, False)):
         monkeypatch.setattr(metrics, "image_auroc", lambda labels, scores, auroc=auroc: auroc)
         notes = export_run(run, tmp_path / "m.tflite", options).notes

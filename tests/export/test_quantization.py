@@ -46,7 +46,7 @@ def converted(build_ganomaly: Callable[..., Any], pixels: np.ndarray) -> Convert
 
 
 def _calibrated_and_tuned(
-    graph: Any, int8_graph: Any, pixels: np.ndarray, steps: int, weight: float = 0.1
+    graph: Any, int8_graph: Any, pixels: np.ndarray, steps: int, weight: float = 0.1, learning_rate: float = 3e-5
 ) -> tuple[Any, Any]:
     from export.activation_ranges import observe_ranges
     from export.disturbance import Purpose, with_disturbed
@@ -56,7 +56,7 @@ def _calibrated_and_tuned(
 
     images = with_disturbed(pixels, 0, Purpose.RANGES).changed(int8_inputs)
     quantized_model = add_fake_quantization(int8_graph, observe_ranges(int8_graph, images, 0).least_squares)
-    settings = FineTuningSettings(steps=steps, batch_size=8, learning_rate=3e-5, encoder_loss_weight=weight, seed=0)
+    settings = FineTuningSettings(steps, 8, learning_rate, weight, seed=0)
     return quantized_model, fine_tune(
         graph, quantized_model, pixels, AgreementCheck(graph, pixels[:16], ScoreRule(), 0), settings
     )
@@ -146,6 +146,19 @@ def test_the_best_step_is_kept_and_step_0_is_a_candidate(converted: Converted) -
     assert objectives[converted.result.best_step] == min(objectives.values()) <= objectives[0]
 
 
+def test_the_graph_has_the_weights_of_the_best_step(converted: Converted, pixels: np.ndarray) -> None:
+    from export.quantization_aware import AgreementCheck
+
+    # Steps so large that each is worse than none: the last one's weights must not stay.
+    quantized_model, result = _calibrated_and_tuned(
+        converted.graph, converted.int8_graph, pixels, steps=8, learning_rate=0.3
+    )
+    agreement = AgreementCheck(converted.graph, pixels[:16], ScoreRule(), 0).of(quantized_model)()
+    kept, last = (result.history[step].disagreement for step in (result.best_step, 8))
+    assert last > 10 * kept
+    assert agreement.disagreement == pytest.approx(kept, rel=1e-3)
+
+
 def test_the_encoder_loss_lets_scores_of_good_images_sink_below_those_of_disturbed_ones(
     converted: Converted, pixels: np.ndarray
 ) -> None:
@@ -203,7 +216,7 @@ def test_skip_connections_and_dense_layers_become_int8_too(randomise: Callable[.
     image = keras.Input((16, 16, 1))
     down = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(4, 4, 2, "same")(image))
     joined = layers.Concatenate()([layers.Activation("relu")(layers.Conv2D(4, 3, 1, "same")(down)), down])
-    reconstruction = layers.Activation("tanh")(layers.Conv2DTranspose(1, 4, 2, "same")(joined))
+    reconstruction = layers.Conv2DTranspose(1, 4, 2, "same", activation="tanh")(joined)
 
     def encode(tensor: Any) -> Any:
         return layers.Reshape((1, 1, 5))(layers.Dense(5)(layers.Flatten()(layers.Conv2D(3, 4, 4)(tensor))))

@@ -92,13 +92,14 @@ class TrainedRun:
         """The share of the good training images that was held back; None: the usual one."""
         return self.config.training.validation_fraction
 
-    def fingerprint_of(self, training_items: Iterable[ImageItem]) -> str:
-        """The fingerprint that the manifest would hold had the training been given these images.
-
-        Those that the training could not read do not count, as they did not then.
-        """
+    def learnt_from(self, training_items: Iterable[ImageItem]) -> list[ImageItem]:
+        """Those of the images that count: not what the training could not read."""
         left_out = {name for name, _ in self.folder.read_manifest().get("unreadable", ())}
-        return fingerprint(item for item in training_items if item.name not in left_out)
+        return [item for item in training_items if item.name not in left_out]
+
+    def fingerprint_of(self, training_items: Iterable[ImageItem]) -> str:
+        """The fingerprint that the manifest would hold had the training been given these images."""
+        return fingerprint(self.learnt_from(training_items))
 
     @cached_property
     def model(self) -> AnomalyModel:
