@@ -37,7 +37,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "xla": False,
     },
     "paper": {},
-    # For small devices: three to seven times faster there than the paper's width; better on some classes, worse on others.
+    # For small devices: three to seven times faster there than the paper's width; better on some classes only.
     "paper-small": {"generator_width": 16, "discriminator_width": 16},
 }
 DEFAULT_RECIPE = "inspection"

@@ -208,21 +208,24 @@ class Application:
             raise RequestRefused(400, 'A JSON object such as {"threshold": 0.042} was expected.') from None
         previous = self._session.loop.threshold
         self._session.loop.set_threshold(float(threshold), "http")
-        self._wait_until(lambda: self._session.loop.threshold == threshold)
-        return json_response(200, {"threshold": float(threshold), "previous": previous})
+        return self._answer_when_done("threshold", float(threshold), previous)
 
     def _clear_alarm(self, request: Request) -> Response:
         was = self._session.loop.alarm
         self._session.loop.clear_alarm("http")
-        self._wait_until(lambda: self._session.loop.alarm == "off")
-        return json_response(200, {"alarm": "off", "previous": was})
+        return self._answer_when_done("alarm", "off", was)
 
-    @staticmethod
-    def _wait_until(is_done: Callable[[], bool]) -> None:
-        """Wait until the loop has done what was asked, between two frames, so that the next request sees it."""
+    def _answer_when_done(self, name: str, wanted: float | str, previous: float | str) -> Response:
+        """Wait until the loop has done what was asked, between two frames, so that the next request sees it.
+
+        An inference that hangs holds it up: then the answer is 202, with what still is and what is to come.
+        """
         deadline_seconds = monotonic() + _LONGEST_WAIT_SECONDS
-        while not is_done() and monotonic() < deadline_seconds:
+        while (now := getattr(self._session.loop, name)) != wanted and monotonic() < deadline_seconds:
             sleep(0.01)
+        if now == wanted:
+            return json_response(200, {name: now, "previous": previous})
+        return json_response(202, {name: now, "previous": previous, "pending": wanted})
 
     def _status(self) -> dict[str, Any]:
         session, loop, done = self._session, self._session.loop, self._session.loop.statistics

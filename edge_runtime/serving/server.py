@@ -21,6 +21,8 @@ _IDLE_SECONDS = 30
 _JOIN_SECONDS = 5.0
 _FORM_BYTES = 64 * 1024  # what a form adds around its file
 _LINGER_SECONDS = 2.0
+_HEADER_SECONDS = 10.0  # from its first byte on
+_REQUEST_SECONDS = 120.0  # with the largest upload over a slow line
 
 
 class HttpServer:
@@ -28,7 +30,8 @@ class HttpServer:
 
     One thread moves the bytes of all connections, so that slow clients hold none of the threads that answer. A request
     is answered when it is complete; one that announces more than allowed is refused before it is read, and the body of
-    one that the access rule refuses is never read.
+    one that the access rule refuses is never read. A connection is closed whose request takes too long to arrive, be it
+    byte by byte.
 
     Args:
         application: The WSGI application. It refuses itself what the access rule refuses; it is asked without the body.
@@ -88,8 +91,8 @@ class HttpServer:
 def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
     """Return what waitress is to make of a connection.
 
-    It differs from waitress's own in three ways. The body of a request that is refused is not read. Errors are JSON.
-    And an answer also reaches a client that goes on sending what nobody reads.
+    It differs from waitress's own in four ways. The body of a request that is refused is not read. Errors are JSON. An
+    answer also reaches a client that goes on sending what nobody reads. And a request has to arrive in time.
     """
     from waitress.channel import HTTPChannel
     from waitress.parser import HTTPRequestParser
@@ -134,10 +137,12 @@ def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
         error_task_class = JsonErrorTask
         _is_body_unread = False
         _closes_at_seconds: float | None = None  # set once the answer is out and what still comes is thrown away
+        _began_at_seconds: float | None = None  # when the first byte came of a request that is not answered yet
 
         def service(self) -> None:
             self._is_body_unread = self.requests[0].is_body_unread
             super().service()
+            self._began_at_seconds = None
 
         def handle_close(self) -> None:
             if self._is_body_unread and self._closes_at_seconds is None:
@@ -153,12 +158,22 @@ def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
 
         def readable(self) -> bool:
             if self._closes_at_seconds is None:
+                self.will_close = self.will_close or self._is_late()
                 return bool(super().readable())
             self.will_close = monotonic() >= self._closes_at_seconds
             return True
 
         def received(self, data: bytes) -> bool:
+            if self._began_at_seconds is None:
+                self._began_at_seconds = monotonic()
             return self._closes_at_seconds is None and bool(super().received(data))
+
+        def _is_late(self) -> bool:
+            if self._began_at_seconds is None or self.requests:
+                return False
+            request = self.request
+            has_header = request is not None and request.headers_finished
+            return monotonic() - self._began_at_seconds > (_REQUEST_SECONDS if has_header else _HEADER_SECONDS)
 
     return Channel
 

@@ -112,8 +112,11 @@ class EvidenceSink:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        saved, deadline_seconds = self._saved, monotonic() + timeout_seconds
+        while self._thread.is_alive() and monotonic() < deadline_seconds:
+            self._thread.join(0.1)
+            if self._saved != saved:
+                saved, deadline_seconds = self._saved, monotonic() + timeout_seconds
 
     def _enqueue(self, judgement: Judgement, evidence: Evidence) -> None:
         with self._changed:

@@ -119,11 +119,17 @@ class OutageQueue:
             return SinkCounts(self._delivered, self._size(), sum(self._dropped.values()))
 
     def dropped_text(self) -> str:
-        """What was lost since the start, such as "12 judgements and 1 alarm lost"; empty when nothing was."""
-        words = {Priority.JUDGEMENT: "judgement", Priority.NEWS: "notice", Priority.ALARM: "alarm"}
+        """What was lost since the start, such as "judgements and 1 alarm lost"; empty when nothing was.
+
+        Without the number of judgements, which `counts` has: they may be lost every second, and each would be news in
+        `health`.
+        """
+        words = {Priority.NEWS: "notice", Priority.ALARM: "alarm"}
         with self._lock:
             lost = [
-                f"{count} {words[kind]}{'' if count == 1 else 's'}" for kind, count in self._dropped.items() if count
+                f"{count} {words[kind]}{'' if count == 1 else 's'}" if kind in words else "judgements"
+                for kind, count in self._dropped.items()
+                if count
             ]
         return " and ".join([", ".join(lost[:-1]), lost[-1]] if len(lost) > 1 else lost) + " lost" if lost else ""
 

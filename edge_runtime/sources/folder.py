@@ -143,8 +143,8 @@ class FolderSource:
         self._record()
         deadline_seconds = monotonic() + timeout_seconds
         while True:
-            frame = self._next_ready()
-            if frame is not None:
+            frame = self._next_ready(deadline_seconds)
+            if frame is not None or self._ready:
                 return frame
             now_seconds = monotonic()
             if now_seconds >= self._next_look_seconds:
@@ -168,6 +168,8 @@ class FolderSource:
 
     def give_back(self) -> None:
         """Leave the latest file out of the state file; see `Source`."""
+        for mark in self._unrecorded:
+            self._seen.discard(mark)
         self._unrecorded.clear()
 
     def health(self) -> ComponentHealth:
@@ -199,21 +201,22 @@ class FolderSource:
         if self._state is not None:
             self._state.close()
 
-    def _next_ready(self) -> Frame | None:
+    def _next_ready(self, deadline_seconds: float) -> Frame | None:
+        """Return the next file that is to be given; None when there is none, or only known ones up to the deadline."""
         for path in self._observer.take_completed():
             if is_listed_image(path[self._root_length :]):
                 self._unsettled.pop(path, None)
                 self._ready.append(path)
         while self._ready:
             frame = self._read(self._ready.popleft())
-            if frame is not None:
+            if frame is not None or monotonic() >= deadline_seconds:
                 return frame
         return None
 
     def _read(self, path: str) -> Frame | None:
         """Read one file whole; None if it was given already, has gone, is not complete or cannot be opened now."""
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files costs
+            with open(path, "rb", opener=_open_at_once) as file:
                 before = os.fstat(file.fileno())
                 mark = self._mark(path, before)
                 if not stat.S_ISREG(before.st_mode) or mark in self._seen:
@@ -283,7 +286,7 @@ class FolderSource:
         num_images = 0
         for path, status in islice(look.images, _IMAGES_A_PART):
             num_images += 1
-            if self._mark(path, status) in self._seen:
+            if not stat.S_ISREG(status.st_mode) or self._mark(path, status) in self._seen:
                 continue
             file = _FileLook(status.st_size, status.st_mtime_ns, now_seconds)
             former = self._unsettled.get(path)
@@ -337,6 +340,11 @@ class FolderSource:
             state.append(marks)
         elif state.may_retry:
             state.rewrite(self._seen.all())
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer, as a named pipe would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _has_changed_within(status: os.stat_result, seconds: float) -> bool:

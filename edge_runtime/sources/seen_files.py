@@ -56,6 +56,12 @@ class SeenFiles:
         if len(self._recent) > _RECENT_LIMIT:
             self._merge()
 
+    def discard(self, mark: int) -> None:
+        """Forget a file; nothing where it is not known."""
+        self._recent.discard(mark)
+        if mark in self:
+            self._sorted = self._sorted[self._sorted != np.uint64(mark)]
+
     def add_all(self, marks: np.ndarray) -> None:
         """Remember many files.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 from edge_runtime.errors import SinkError
 from edge_runtime.sinks.sink import Evidence, Sink
 from edge_runtime.watching.console_log import LOGGER
 from edge_runtime.watching.events import Event
+
+_LONGEST_CLOSE = 4  # times the time without progress; a service is killed that takes longer to end
 
 
 class EventHub:
@@ -54,13 +57,15 @@ class EventHub:
         """Let all sinks deliver what they have queued, side by side, and log what one could not deliver.
 
         Args:
-            timeout_seconds: A sink that delivers nothing for so long is given up.
+            timeout_seconds: A sink that delivers nothing for so long is given up, and after four times as long each
+                that is not done: whoever started the program waits for its end.
         """
-        closing = [threading.Thread(target=sink.close, args=(timeout_seconds,)) for sink in self.sinks]
+        closing = [threading.Thread(target=sink.close, args=(timeout_seconds,), daemon=True) for sink in self.sinks]
+        end_seconds = monotonic() + _LONGEST_CLOSE * timeout_seconds
         for thread in closing:
             thread.start()
         for thread in closing:
-            thread.join()
+            thread.join(max(0.0, end_seconds - monotonic()))
         for sink in self.sinks:
             if waiting := sink.counts().waiting:
                 LOGGER.warning("%s: %d events could not be delivered before the end", sink.name, waiting)

@@ -72,6 +72,9 @@ class ModelSlot:
         if signature != self._candidate:
             self._candidate = signature
             return None
+        if _content(self.path) == self.current.content:  # the same model with another date: what was set goes on
+            self._signature, self._candidate, self.problem = signature, None, ""
+            return None
         return self.reload()
 
     def reload(self) -> LoadedModel | None:

@@ -220,7 +220,7 @@ def test_on_a_full_disk_what_was_saved_stays(tmp_path: Path, monkeypatch: pytest
         if next(calls) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic_files, "_flush_to_disk", fill_up)
+    monkeypatch.setattr(atomic_files, "flush_to_disk", fill_up)
     with pytest.raises(OutputError, match=r"the disk is full\..* Until then: 2 photographs in .*, 40 x 30 grey\.$"):
         capture(ListSource([grey() for _ in range(5)]), tmp_path)
     assert [pixels(path).shape for path in photographs(tmp_path)] == [(30, 40)] * 2

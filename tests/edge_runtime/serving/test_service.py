@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image
 
 from edge_runtime.detector import AnomalyDetector
 from edge_runtime.errors import OptionError, ServeError, SinkError
+from edge_runtime.serving import application, server
 from edge_runtime.serving.access import AccessRule, find_token, is_loopback
 from edge_runtime.serving.options import ServeOptions
 from edge_runtime.serving.service import Service
@@ -251,6 +253,46 @@ def test_threshold_and_alarm_are_changed_by_request(start_service: Start) -> Non
         assert status == 400, body
         assert "JSON object" in answer["error"]
     assert service.session.loop.threshold == 1000
+
+
+def test_what_a_busy_watch_has_not_done_yet_is_not_said_to_be_done(
+    start_service: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "_LONGEST_WAIT_SECONDS", 0.05)
+    service = start_service(ListSource([bad()] * 5, ends=False))
+    loop = service.session.loop
+    wait_for(lambda: loop.alarm == "on")
+    monkeypatch.setattr(loop, "clear_alarm", lambda origin: None)
+    monkeypatch.setattr(loop, "set_threshold", lambda threshold, origin: None)
+    status, answer = ask(service, "DELETE", "/v1/alarm")
+    assert (status, answer) == (202, {"alarm": "on", "previous": "on", "pending": "off"})
+    status, answer = ask(service, "PUT", "/v1/threshold", b'{"threshold": 9}')
+    assert (status, answer) == (202, {"threshold": 0.2, "previous": 0.2, "pending": 9.0})
+
+
+@pytest.mark.parametrize("begin", [b"", header("Content-Length: 1000")], ids=["header", "body"])
+def test_a_request_that_comes_byte_by_byte_does_not_keep_its_connection(
+    start_service: Start, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr(server, "_HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 1.0)
+    service = start_service()
+    with connected(service) as connection:
+        connection.sendall(begin)
+        connection.settimeout(0.1)
+        beginning = monotonic()
+        is_closed = False
+        while not is_closed and monotonic() - beginning < 15:
+            try:
+                connection.sendall(b"P")
+                is_closed = connection.recv(1) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                is_closed = True
+        assert is_closed
+        assert monotonic() - beginning > 0.4
+    assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
 
 
 def test_unknown_paths_and_methods_say_what_there_is(start_service: Start) -> None:

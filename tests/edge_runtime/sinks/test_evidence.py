@@ -3,9 +3,12 @@ from __future__ import annotations
 import errno
 import json
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -180,7 +183,7 @@ def test_a_full_disk_is_one_state_whatever_frame_meets_it(tmp_path: Path, monkey
     def refuse(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("edge_runtime.atomic_files._flush_to_disk", refuse)
+    monkeypatch.setattr("edge_runtime.atomic_files.flush_to_disk", refuse)
     sink = opened(tmp_path)
     states = set()
     for sequence in (1, 2, 3):
@@ -207,6 +210,23 @@ def test_a_frame_that_cannot_be_drawn_does_not_end_the_saving(tmp_path: Path) ->
     assert 2 in saved(tmp_path)
 
 
+def test_at_the_end_what_is_saved_slowly_but_steadily_is_saved(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "evidence")
+    save, begin = sink._save, threading.Event()
+
+    def save_slowly(*arguments: Any) -> None:
+        begin.wait(10)
+        time.sleep(0.25)
+        save(*arguments)
+
+    sink._save = save_slowly  # type: ignore[method-assign]
+    for sequence in range(6):
+        sink.deliver(judgement(sequence, 1.0), evidence())
+    begin.set()
+    sink.close(0.8)
+    assert saved(tmp_path / "evidence") == list(range(6))
+
+
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="a folder for evidence was expected"):
@@ -222,7 +242,7 @@ def test_evidence_is_not_given_up_for_a_disk_that_stays_full(tmp_path: Path, mon
     def refuse(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("edge_runtime.atomic_files._flush_to_disk", refuse)
+    monkeypatch.setattr("edge_runtime.atomic_files.flush_to_disk", refuse)
     monkeypatch.setattr(evidence_module, "_MOST_FREED_FILES", 5)
     for sequence in range(31, 36):
         sink._retry_at = 0.0

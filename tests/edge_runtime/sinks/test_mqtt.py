@@ -148,7 +148,7 @@ def test_a_small_queue_full_of_judgements_on_their_way_has_room_for_an_alarm(tmp
         sink._queue.take()
     sink.deliver(alarm_change(1), None)
     assert "alarm" not in sink.health().message
-    assert sink._queue.dropped_text() == "11 judgements lost"
+    assert sink._queue.dropped_text() == "judgements lost"
 
 
 def test_events_state_and_availability_arrive_and_are_kept(
@@ -261,7 +261,7 @@ def test_a_full_queue_gives_up_judgements_before_alarms_and_says_so(
     listener = Listener(broker.port)
     try:
         wait_until(lambda: sink.counts().delivered == 20, "what was kept")
-        assert sink.health().message == "20 judgements lost"
+        assert sink.health().message == "judgements lost"
         assert sink.health().state == "ok"
     finally:
         listener.close()

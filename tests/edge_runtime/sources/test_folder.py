@@ -18,7 +18,7 @@ from edge_runtime.sources import folder as folder_module
 from edge_runtime.sources.folder import FolderSource
 from edge_runtime.sources.folder_listing import listing_order
 from edge_runtime.sources.folder_observer import FolderObserver
-from edge_runtime.sources.seen_files import SeenFiles, fingerprint
+from edge_runtime.sources.seen_files import SeenFiles, content_fingerprint, fingerprint
 from edge_runtime.sources.source import Frame
 
 
@@ -382,6 +382,51 @@ def test_a_file_that_cannot_be_opened_is_reported_and_ends_nothing(
     assert [Path(frame.name).name for frame in frames] == ["good.png", "locked.png"]
     with pytest.raises(ImageError, match=r"locked\.png' cannot be opened: Permission denied"):
         frames[1].decode()
+    source.close()
+
+
+def test_known_pictures_with_new_dates_leave_time_for_chores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read whole to see that it is known; a folder restored without its dates has thousands."""
+    paths = [write_image(tmp_path / f"{number}.png", number) for number in range(20)]
+    source = source_of(tmp_path)
+    assert len(take(source, 20)) == 20
+    reads: list[bytes] = []
+
+    def slow_fingerprint(path: str, content: bytes) -> int:
+        reads.append(content)
+        time.sleep(0.05)
+        return content_fingerprint(path, content)
+
+    monkeypatch.setattr(folder_module, "content_fingerprint", slow_fingerprint)
+    for path in paths:
+        os.utime(path, ns=(1, 1))
+    deadline = time.monotonic() + 15
+    while len(reads) < 20 and time.monotonic() < deadline:
+        before = len(reads)
+        assert source.next_frame(0.1) is None
+        assert len(reads) - before <= 4
+    assert len(reads) == 20
+    assert nothing_more(source)
+    source.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_a_named_pipe_is_no_picture_and_holds_nothing_up(tmp_path: Path) -> None:
+    source = source_of(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    write_image(tmp_path / "part.png")
+    names: list[str] = []
+    reader = threading.Thread(target=lambda: names.extend(take(source, 2, 1.5)), daemon=True)
+    reader.start()
+    reader.join(20)
+    assert names == ["part.png"]
+    (tmp_path / "moved").mkdir()
+    os.rename(tmp_path / "pipe.png", tmp_path / "moved" / "pipe.png")  # noqa: PTH104 - noticed as complete
+    reader = threading.Thread(target=lambda: names.extend(take(source, 1, 1.0)), daemon=True)
+    reader.start()
+    reader.join(20)
+    assert not reader.is_alive()
+    assert names == ["part.png"]
     source.close()
 
 

@@ -222,6 +222,28 @@ def test_a_record_that_cannot_be_put_in_place_leaves_no_file_open(
     state.close()
 
 
+def test_what_was_given_back_comes_again_after_a_full_disk_too(
+    line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = started(line, tmp_path / "judged")
+    assert take(source, 1) == ["a0.png"]
+
+    def refuse(descriptor: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_runtime.sources.state_file.os.write", refuse)
+        assert take(source, 1) == ["a1.png"]  # a0 could not be recorded
+    assert source._state is not None
+    assert source._state.is_behind
+    source._state._retry_seconds = 0.0  # there is room again
+    source.give_back()
+    source.close()
+    again = started(line, tmp_path / "judged")
+    assert take(again, 2) == ["a1.png", "a2.png"]
+    again.close()
+
+
 def test_what_cannot_be_a_state_file_is_refused_and_left_alone(line: Path, tmp_path: Path) -> None:
     photograph = line / "a0.png"
     content = photograph.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_what_was_refused_without_an_interpreter_is_no_problem_once_there_is_one
     works = True
     assert slot.renew() is slot.current
     assert slot.problem == ""
+
+
+def test_the_same_model_with_another_date_is_not_taken_over_again(artefact_path: Path) -> None:
+    """Taking it over would drop the threshold that somebody has set."""
+    slot = ModelSlot(artefact_path, AnomalyDetector)
+    before = slot.current
+    os.utime(artefact_path, ns=(1, 1))
+    assert [slot.look() for _ in range(4)] == [None] * 4
+    assert slot.current is before
+    write_artefact(artefact_path, cached_flatbuffer(16, 1), tiny_metadata(16, calibration=tiny_calibration()))
+    assert slot.look() is None
+    assert slot.look() is slot.current is not before
