@@ -77,7 +77,8 @@ def test_a_lost_camera_is_opened_again_with_growing_waits() -> None:
         FakeCamera([plain(1), CameraLost("unplugged")], 0.05),
         CameraLost("not there"),
         RuntimeError("a driver's own error"),
-        FakeCamera([plain(2)] * 100, 0.05),
+        FakeCamera([plain(2), CameraLost("unplugged again")], 0.05),
+        FakeCamera([plain(3)] * 100, 0.05),
     ]
     opened: list[float] = []
 
@@ -88,23 +89,25 @@ def test_a_lost_camera_is_opened_again_with_growing_waits() -> None:
             raise camera
         return camera
 
-    source = LiveSource("camera:0", open_camera, back_off=BackOff(first_seconds=0.1))
+    source = LiveSource("camera:0", open_camera, back_off=BackOff(first_seconds=0.3))
     source.start()
     assert int(np.asarray(next_of(source).content).max()) == 1
     states = set()
 
     def is_open_again() -> bool:
         states.add((source.health().state, source.health().message))
-        return len(opened) == 4
+        return len(opened) >= 4
 
     wait_for(is_open_again)
     assert ("failed", "unplugged") in states
     assert ("failed", "not there") in states
     assert ("failed", "'camera:0' failed: a driver's own error.") in states
     assert int(np.asarray(next_of(source).content).max()) == 2
+    assert int(np.asarray(next_of(source).content).max()) == 3
     assert source.health().state == "ok"
     waits = np.diff(opened)
     assert waits[2] > waits[1] > 0.1
+    assert waits[3] < waits[2]  # a camera that has given a frame is not waited for as one that never came back
     assert isinstance(cameras[0], FakeCamera)
     assert cameras[0].closed
     source.close()

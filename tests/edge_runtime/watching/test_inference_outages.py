@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from edge_runtime.back_off import BackOff
 from edge_runtime.errors import BackendError
 from edge_runtime.sources.source import Frame
 from tests.edge_runtime.watching.conftest import Interpreter, Watch, good, with_interpreter
@@ -41,6 +42,7 @@ def test_an_accelerator_that_is_away_costs_no_frame_and_the_loop_stays_alive(
     assert len(told) >= 15
     states = [(event.health.component, event.health.state) for event in sink.of("health")]
     assert states == [("inference", "failed"), ("inference", "ok")]
+    assert session.loop._renewal_back_off == BackOff()  # the next outage is no continuation of this one
 
 
 def test_a_frame_that_a_working_interpreter_never_takes_is_given_up(
