@@ -8,6 +8,7 @@ and --fail-on-anomaly was given; 2 bad input, in one line that says what to do, 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from tfganomaly.reproduction.options import NOT_OPTIONS
 from tfganomaly.terminal import (
     BAD_INPUT_EXIT_CODE,
     OneLineErrors,
+    PathName,
     SeveralValues,
     echo,
     given_options,
@@ -40,7 +42,7 @@ ANOMALY_FOUND_EXIT_CODE = 1
 
 archive_option = click.option(
     "--archive",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Local file or folder of a named data set such as mnist:8, instead of Keras's cache.",
 )
 threads_option = click.option(
@@ -88,7 +90,7 @@ def main(debug: bool) -> None:
 @click.option(
     "--run",
     "run",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     required=True,
     help="Folder to write; must be new or empty, unless --resume is given.",
 )
@@ -123,8 +125,14 @@ def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path 
     from tfganomaly.training.observer import ConsoleObserver
     from tfganomaly.training.trainer import train as train_model
 
-    with ConsoleObserver() as observer:
-        summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
+    try:
+        with ConsoleObserver() as observer:
+            summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
+    except KeyboardInterrupt:
+        if (run / "config.json").is_file():
+            again = shlex.join(["tfganomaly", "train", data, "--run", str(run), "--resume"])
+            click.echo(f"\nto go on: {again}", err=True)
+        raise
     echo(summary.text())
 
 
@@ -132,7 +140,7 @@ def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path 
 @click.argument("data")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     default=Path("defects.png"),
     show_default=True,
     help="The picture to write.",
@@ -170,10 +178,10 @@ def defects(data: str, output: Path, seed: int, archive: Path | None) -> None:
 
 
 @main.command()
-@click.argument("scorer", metavar="RUN_OR_TFLITE", type=click.Path(path_type=Path))
+@click.argument("scorer", metavar="RUN_OR_TFLITE", type=PathName())
 @click.argument("data")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures and scores to this file.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report with pictures into this folder.")
+@click.option("--json", "json_path", type=PathName(), help="Write all figures and scores to this file.")
+@click.option("--report", type=PathName(), help="Write an HTML report with pictures into this folder.")
 @click.option("--threshold", type=float, help="Judge by this raw score instead of the stored threshold.")
 @archive_option
 @threads_option
@@ -203,13 +211,13 @@ def evaluate(
     from tfganomaly.extras import require_extra
 
     require_extra("train", "sklearn", "matplotlib", "jinja2", "rich")
-    from edge_runtime.atomic_files import require_writable, require_writable_folder
+    from edge_runtime.atomic_files import require_writable_folder
     from tfganomaly.data.folders import refuse_output_among_images
     from tfganomaly.evaluation.evaluate import evaluate as evaluate_scorer
     from tfganomaly.evaluation.summary import summary_lines
 
     if json_path:
-        require_writable(json_path)
+        _check_json_place(json_path, "image_auroc")
     if report:
         require_writable_folder(report)
     opened = _open_scorer(scorer, threads)
@@ -231,8 +239,8 @@ def evaluate(
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The .tflite file to write.")
+@click.argument("run", type=PathName())
+@click.option("--output", type=PathName(), required=True, help="The .tflite file to write.")
 @click.option("--data", help="Where the training data is now, if it has moved since training.")
 @archive_option
 @options_from("export.options:ExportOptions")
@@ -259,12 +267,14 @@ def export(run: Path, output: Path, data: str | None, archive: Path | None, **gi
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
+@click.argument("images", nargs=-1, required=True, type=PathName())
 @click.option("--threshold", type=float, help="Judge by this raw score instead of the stored threshold.")
-@click.option("--heatmaps", type=click.Path(path_type=Path), help="Write a heatmap of each image into this folder.")
+@click.option("--heatmaps", type=PathName(), help="Write a heatmap of each image into this folder.")
 @format_option
-@click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if an image is anomalous.")
+@click.option(
+    "--fail-on-anomaly", is_flag=True, help="Exit with code 1 if an image is anomalous; one that cannot be read is not."
+)
 @threads_option
 @device_option
 def inspect(
@@ -296,7 +306,7 @@ def inspect(
 
     detector = AnomalyDetector(model, threshold=threshold, num_threads=threads, backend_loader=_backend_loader(given))
     paths = find_images(images)
-    heatmap_folder = HeatmapFolder(heatmaps) if heatmaps else None
+    heatmap_folder = HeatmapFolder(heatmaps, images) if heatmaps else None
     if output_format == "table":
         click.echo(INSPECTION_HEADER)
     anomalous = unreadable = 0
@@ -323,8 +333,8 @@ def inspect(
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("good_folder", type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
+@click.argument("good_folder", type=PathName())
 @click.option(
     "--false-alarm-rate",
     type=click.FloatRange(0, 0.5, min_open=True),
@@ -337,7 +347,7 @@ def inspect(
 )
 @click.option(
     "--defects",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Folder of defective images. Without --false-alarm-rate the threshold becomes the best trade between missed "
     "defects and false alarms; with it they only tell how many are found.",
 )
@@ -391,7 +401,7 @@ def calibrate(
 
 @main.command()
 @click.argument("source")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PathName())
 @options_from("edge_runtime.capturing.options:CaptureOptions")
 def capture(source: str, folder: Path, **given: Any) -> None:
     """Take photographs of parts, to train and calibrate on.
@@ -422,7 +432,7 @@ def capture(source: str, folder: Path, **given: Any) -> None:
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
 @click.argument("source")
 @sink_option
 @options_from("edge_runtime.watching.options:WatchOptions", "edge_runtime.sinks.options:SinkOptions")
@@ -451,7 +461,7 @@ def watch(model: Path, source: str, sinks: tuple[str, ...], threads: int, **give
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
 @click.argument("source", required=False)
 @options_from("edge_runtime.serving.options:ServeOptions")
 @sink_option
@@ -482,9 +492,9 @@ def serve(model: Path, source: str | None, sinks: tuple[str, ...], threads: int,
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed inferences.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--json", "json_path", type=PathName(), help="Write the figures to this file.")
 @threads_option
 @device_option
 def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **given: Any) -> None:
@@ -497,14 +507,13 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **gi
     Example:
       tfganomaly benchmark parts.tflite --threads 2
     """
-    from edge_runtime.atomic_files import require_writable
     from edge_runtime.benchmark import measure
     from edge_runtime.device_options import DeviceOptions
     from edge_runtime.text_output import benchmark_text
 
     device = given_options(DeviceOptions, given)
     if json_path:
-        require_writable(json_path)
+        _check_json_place(json_path, "latency_ms")
     with progress_bar("timing") as progress:
         result = measure(
             model, num_threads=threads, runs=runs, progress=progress, device=device, say=_say_on_standard_error
@@ -515,7 +524,7 @@ def benchmark(model: Path, runs: int, json_path: Path | None, threads: int, **gi
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PathName())
 @click.option("--edgetpu", is_flag=True, help="Show which operations the Edge TPU runs, of any .tflite file.")
 @format_option
 def info(model: Path, edgetpu: bool, output_format: str) -> None:
@@ -555,7 +564,7 @@ def info(model: Path, edgetpu: bool, output_format: str) -> None:
 @main.command()
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     default=Path("demo_output"),
     show_default=True,
     help="Folder to write.",
@@ -590,14 +599,14 @@ def demo(output: Path) -> None:
 @click.option(
     "--run",
     "run",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Folder of the experiment; what it holds is kept.  [default: reproduce_COLLECTION]",
 )
 @click.option(
     "--data",
     "--archive",
     "archive",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Local file or folder of the collection, instead of Keras's cache.",
 )
 @options_from("tfganomaly.reproduction.options:ReproductionOptions")
@@ -694,6 +703,26 @@ def _backend_loader(given: dict[str, Any]) -> BackendLoader:
 
 def _say_on_standard_error(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _check_json_place(path: Path, key: str) -> None:
+    """Says before the work that figures cannot be written to a file, or would take the place of something else.
+
+    Raises:
+        OutputError: It cannot be written, or holds no earlier figures, which have that key.
+    """
+    from edge_runtime.atomic_files import require_writable
+    from edge_runtime.errors import OutputError
+
+    require_writable(path)
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        is_earlier = key in json.loads(path.read_bytes())
+    except (ValueError, TypeError, RecursionError):
+        is_earlier = False
+    if not is_earlier:
+        raise OutputError(f"--json is '{path}', which holds something else than earlier figures. Name another file.")
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_runtime.atomic_files import atomic_path, output_error
 from edge_runtime.detector import AnomalyDetector, Detection
-from edge_runtime.errors import ImageError
+from edge_runtime.errors import ImageError, OutputError
 from edge_runtime.heatmap import heatmap_overlay
 
 
@@ -70,13 +70,22 @@ class HeatmapFolder:
 
     Args:
         folder: Where to write. It is made, with its parents, if it does not exist.
+        images: The files and folders that are inspected.
 
     Raises:
-        OutputError: The folder cannot be made.
+        OutputError: The folder cannot be made, or lies in one that is inspected, where heatmaps would be taken for
+            photographs the next time.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], images: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.folder = Path(folder)
+        place = Path(os.path.realpath(folder))
+        for inspected in filter(os.path.isdir, images):
+            if place.is_relative_to(os.path.realpath(inspected)):
+                raise OutputError(
+                    f"--heatmaps is '{folder}', inside '{os.fspath(inspected)}', whose images are inspected: heatmaps "
+                    "written there would be taken for photographs the next time. Name a place outside of that folder."
+                )
         self._names: set[str] = set()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

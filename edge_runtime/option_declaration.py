@@ -71,9 +71,7 @@ def check_options(options: Any) -> None:
         too_small = declared["minimum"] is not None and not value >= declared["minimum"]
         too_large = declared["maximum"] is not None and not value <= declared["maximum"]
         if too_small or too_large:
-            low = declared["minimum"] if declared["minimum"] is not None else "any"
-            high = declared["maximum"] if declared["maximum"] is not None else "any"
-            raise OptionError(f"{flag} is {value}; expected a number from {low} to {high}.")
+            raise OptionError(f"{flag} is {value}; expected {_bounds(declared['minimum'], declared['maximum'])}.")
     for field in dataclasses.fields(options):
         needed = field.metadata["of_use_with"]
         if needed is None or getattr(options, field.name) == field.default:
@@ -84,6 +82,12 @@ def check_options(options: Any) -> None:
                 f"{_flag(field.name)} is given with {_flag(name)} {getattr(options, name)}; it is of use with "
                 f"{_flag(name)} {value} only."
             )
+
+
+def _bounds(minimum: float | None, maximum: float | None) -> str:
+    if maximum is None:
+        return f"a number of {minimum} or more"
+    return f"a number of {maximum} or less" if minimum is None else f"a number from {minimum} to {maximum}"
 
 
 def _flag(name: str) -> str:

@@ -205,9 +205,17 @@ def test_pictures_are_not_written_among_the_images(good_folder, monkeypatch):
 
 
 def test_inspect_gives_a_verdict_an_image_and_skips_what_it_cannot_read(artefact, mvtec_folder, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "broken.png").write_bytes(b"")
     result = invoke(
-        "inspect", artefact, mvtec_folder / "test", tmp_path, "--format", "json", "--heatmaps", tmp_path / "maps"
+        "inspect",
+        artefact,
+        mvtec_folder / "test",
+        tmp_path / "new",
+        "--format",
+        "json",
+        "--heatmaps",
+        tmp_path / "maps",
     )
     assert result.exit_code == 0, result.output
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -429,6 +437,25 @@ def test_bad_training_input_is_one_line_and_makes_no_run(good_folder, tmp_path):
     occupied.write_text("mine")
     assert_one_line_error(invoke("train", good_folder, "--run", occupied), "file")
     assert occupied.read_text() == "mine"
+
+
+def test_figures_take_the_place_of_earlier_figures_alone(trained, artefact, mvtec_folder, tmp_path):
+    photograph = next((mvtec_folder / "test" / "good").iterdir())
+    for scorer, place in ((artefact, artefact), (artefact, photograph), (trained, trained / "config.json")):
+        before = place.read_bytes()
+        result = invoke("evaluate", scorer, mvtec_folder, "--json", place)
+        assert_one_line_error(result, "--json", "holds something else")
+        assert place.read_bytes() == before
+    assert_one_line_error(invoke("benchmark", artefact, "--runs", "1", "--json", artefact), "holds something else")
+    for _ in range(2):
+        result = invoke("benchmark", artefact, "--runs", "1", "--json", tmp_path / "figures.json")
+        assert result.exit_code == 0, result.output
+
+
+def test_an_empty_name_is_not_the_folder_at_hand(artefact):
+    result = invoke("inspect", artefact, "")
+    assert result.exit_code == 2
+    assert "The name is empty" in result.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a device that is always full")

@@ -97,7 +97,7 @@ class TrainingOptions:
         value_type=int,
     )
     batch_size: int = option(64, "Images a step; the last partial batch is dropped.", minimum=1)
-    learning_rate: float = option(2e-4, "Adam's step size, all networks.", minimum=0)
+    learning_rate: float = option(2e-4, "Adam's step size, all networks.", minimum=1e-8)
     beta_1: float = option(0.5, "Adam's first decay rate, all networks.", minimum=0, maximum=0.9999)
     seed: int = option(0, "Seed of the split, the weights and the order of images.", minimum=0, maximum=LARGEST_SEED)
     resize_rule: str = option(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -45,6 +46,19 @@ class OneLineErrors(click.Group):
                 raise
             click.echo("\nError: The command was stopped by Ctrl-C before it was done.", err=True)
             context.exit(_INTERRUPTED_EXIT_CODE)
+
+
+class PathName(click.Path):
+    """A path; an empty one, as a shell variable that is not set gives it, is not the folder at hand."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns a `Path`."""
+        if value == "":
+            self.fail("The name is empty; expected that of a file or folder. Is a shell variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class SeveralValues(click.Command):

@@ -58,7 +58,7 @@ class CaptureSession:
         self._next_look_seconds = 0.0
         self._source_problem = ""
         self._view_problem = ""
-        self._unreadable_reason = ""
+        self._unreadable_reason = self._left_out_reason = ""
 
     def stop(self, reason: str) -> None:
         """End after the frame at hand; may be called from any thread."""
@@ -133,6 +133,7 @@ class CaptureSession:
 
     def _leave_out_unreadable(self, frame: Frame, reason: str) -> None:
         self._done.unreadable += 1
+        self._left_out_reason = reason
         if isinstance(frame.content, np.ndarray):  # a camera: what is wrong with one frame is wrong with all
             without_name = reason.replace(frame.name, "")
             if without_name == self._unreadable_reason:
@@ -150,6 +151,8 @@ class CaptureSession:
     def _end_of_source(self) -> None:
         if not self._done.photographs:
             advice = " --no-frame-checks saves blind frames." if self._done.blind else ""
+            if self._left_out_reason:
+                advice += f" The last one left out: {self._left_out_reason}"
             raise SourceError(
                 f"'{self._source.name}' has ended without a photograph{self._done.left_out()}. Check what is in it."
                 f"{advice}"

@@ -31,7 +31,7 @@ class HttpServer:
     One thread moves the bytes of all connections, so that slow clients hold none of the threads that answer. A request
     is answered when it is complete; one that announces more than allowed is refused before it is read, and the body of
     one that the access rule refuses is never read. A connection is closed whose request takes too long to arrive, be it
-    byte by byte.
+    byte by byte; and where there are too many, the one that has waited longest without a complete request makes room.
 
     Args:
         application: The WSGI application. It refuses itself what the access rule refuses; it is asked without the body.
@@ -59,7 +59,7 @@ class HttpServer:
             application,
             sockets=[self._socket],
             threads=_THREADS,
-            connection_limit=_CONNECTIONS,
+            connection_limit=2 * _CONNECTIONS,  # from `_CONNECTIONS` on an idle one makes room for each that comes
             channel_timeout=_IDLE_SECONDS,
             cleanup_interval=5,
             max_request_body_size=max_body_bytes + _FORM_BYTES,
@@ -91,8 +91,9 @@ class HttpServer:
 def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
     """Return what waitress is to make of a connection.
 
-    It differs from waitress's own in four ways. The body of a request that is refused is not read. Errors are JSON. An
-    answer also reaches a client that goes on sending what nobody reads. And a request has to arrive in time.
+    It differs from waitress's own in five ways. The body of a request that is refused is not read. Errors are JSON. An
+    answer also reaches a client that goes on sending what nobody reads. A request has to arrive in time. And clients
+    that send nothing keep nobody out.
     """
     from waitress.channel import HTTPChannel
     from waitress.parser import HTTPRequestParser
@@ -138,6 +139,13 @@ def _channel_class(access: AccessRule, max_body_bytes: int) -> type:
         _is_body_unread = False
         _closes_at_seconds: float | None = None  # set once the answer is out and what still comes is thrown away
         _began_at_seconds: float | None = None  # when the first byte came of a request that is not answered yet
+
+        def __init__(self, server: Any, *arguments: Any, **options: Any) -> None:
+            super().__init__(server, *arguments, **options)
+            others = [channel for channel in server.active_channels.values() if channel is not self]
+            idle = [channel for channel in others if not channel.requests and not channel.will_close]
+            if len(others) >= _CONNECTIONS and idle:
+                min(idle, key=lambda channel: channel.last_activity).will_close = True
 
         def service(self) -> None:
             self._is_body_unread = self.requests[0].is_body_unread

@@ -24,11 +24,11 @@ def uploaded_image(body: bytes, content_type: str) -> tuple[bytes, str]:
 
     Args:
         body: The request's body.
-        content_type: Its Content-Type; "multipart/form-data" is searched for its first file, of anything else the body
+        content_type: Its Content-Type; "multipart/form-data" is searched for its file, of anything else the body
             is the file.
 
     Raises:
-        ImageError: The body is empty, or a form without a file in its first 100 parts.
+        ImageError: The body is empty, or a form without a file, or with several, in its first 100 parts.
     """
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         if not body:
@@ -37,6 +37,7 @@ def uploaded_image(body: bytes, content_type: str) -> tuple[bytes, str]:
             )
         return body, "The upload"
     boundary = _parsed(f"Content-Type: {content_type}").get_boundary()
+    found: tuple[bytes, str] | None = None
     for start, end in _parts(body, boundary) if boundary else ():
         end_of_head = _END_OF_HEAD.search(body, start, min(end, start + _LARGEST_HEAD_BYTES))
         if end_of_head is None:
@@ -45,8 +46,12 @@ def uploaded_image(body: bytes, content_type: str) -> tuple[bytes, str]:
         name = head.get_filename()
         if name is None and head.get_content_maintype() != "image":
             continue
-        return _decoded(body[end_of_head.end() : end], head), f"Upload '{name or 'without a name'}'"
-    raise ImageError("The form has no file. Send one, for example: curl --form image=@part.jpg ...")
+        if found is not None:
+            raise ImageError("The form has several files; one is judged at a time. Send each in a request of its own.")
+        found = _decoded(body[end_of_head.end() : end], head), f"Upload '{name or 'without a name'}'"
+    if found is None:
+        raise ImageError("The form has no file. Send one, for example: curl --form image=@part.jpg ...")
+    return found
 
 
 def _parts(body: bytes, boundary: str) -> Iterator[tuple[int, int]]:

@@ -35,17 +35,19 @@ class JsonLinesSink:
         judgements: Which judgements are written: "all", "anomalous" or "none".
 
     Raises:
-        SinkError: `path` is a folder.
+        SinkError: `path` is a folder, or a file of something else.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, max_bytes: int, num_files: int, queue_capacity: int, judgements: str
     ) -> None:
-        self._path = Path(path)
-        if self._path.is_dir():
+        self.path = Path(path)
+        if self.path.is_dir():
             raise SinkError(
                 f"'{path}' is a folder; the name of a file was expected, such as jsonl:{path}/events.jsonl."
             )
+        if _holds_something_else(self.path):
+            raise SinkError(f"'{path}' is no file of JSON lines; name another, such as jsonl:{path}.jsonl.")
         self._max_bytes = max_bytes
         self._num_files = num_files
         self._judgements = judgements
@@ -56,7 +58,7 @@ class JsonLinesSink:
         self._retry_at = 0.0
         self._check_at = 0.0
         self._lock = threading.Lock()
-        self.name = f"jsonl {self._path}"
+        self.name = f"jsonl {self.path}"
 
     def start(self) -> None:
         """Open the file; if that fails, `health` says so."""
@@ -102,7 +104,7 @@ class JsonLinesSink:
             except OSError as error:
                 self._queue.return_unacknowledged()
                 self._close_file()
-                self._problem = str(output_error(self._path, error))
+                self._problem = str(output_error(self.path, error))
                 self._retry_at = now_seconds + _RETRY_SECONDS
 
     def _prepare_file(self, now_seconds: float) -> None:
@@ -110,7 +112,7 @@ class JsonLinesSink:
         if self._descriptor is not None and now_seconds >= self._check_at:
             self._check_at = now_seconds + _RETRY_SECONDS
             try:
-                if not os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                if not os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
                     self._close_file()
             except FileNotFoundError:
                 self._close_file()
@@ -118,8 +120,8 @@ class JsonLinesSink:
             self._open_file()
 
     def _open_file(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._size_bytes = os.fstat(self._descriptor).st_size
         if self._size_bytes and os.pread(self._descriptor, 1, self._size_bytes - 1) != b"\n":
             # A process was killed, or the power cut, in the middle of a line.
@@ -133,7 +135,7 @@ class JsonLinesSink:
         if written < len(line):  # a full disk takes a part: no half line may stay
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size_bytes)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._size_bytes += written
 
     def _rotate(self) -> None:
@@ -142,14 +144,25 @@ class JsonLinesSink:
             with suppress(FileNotFoundError):
                 os.replace(self._numbered(number - 1), self._numbered(number))  # noqa: PTH105 - atomic
         if self._num_files == 1:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         self._open_file()
 
     def _numbered(self, number: int) -> Path:
-        return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
+        return self.path if number == 0 else self.path.with_name(f"{self.path.name}.{number}")
 
     def _close_file(self) -> None:
         if self._descriptor is not None:
             with suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = None
+
+
+def _holds_something_else(path: Path) -> bool:
+    """Whether lines would be appended to a model or a photograph; what cannot be read now is no such file."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(1) not in (b"", b"{")
+    except OSError:
+        return False

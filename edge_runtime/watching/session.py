@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import OptionError
 from edge_runtime.sinks.evidence import EvidenceSink
+from edge_runtime.sinks.jsonl import JsonLinesSink
 from edge_runtime.sinks.sink import Controls, Sink
 from edge_runtime.sources.folder import FolderSource
+from edge_runtime.sources.folder_listing import is_listed_image
 from edge_runtime.sources.opening import SourceOptions, open_source
 from edge_runtime.sources.pacing import parse_pacing
 from edge_runtime.sources.source import Source
@@ -116,7 +119,7 @@ class WatchSession:
         self.hub.add(ConsoleLog(), takes_judgements=False)
         for open_one in sink_openers:
             sink = open_one(self.loop)
-            _check_not_watched(sink, source)
+            _check_place(sink, source, options.state)
             self.hub.add(sink)
 
     def run(self, when_ready: Callable[[], None] = lambda: None) -> WatchEnded:
@@ -142,12 +145,20 @@ class WatchSession:
             self.hub.close(CLOSE_TIMEOUT_SECONDS)
 
 
-def _check_not_watched(sink: Sink, source: Source) -> None:
-    """Refuse a folder of evidence whose pictures would be judged, and saved, again and again.
+def _check_place(sink: Sink, source: Source, state: str | None) -> None:
+    """Refuse a place where a sink would write what is judged again, or into the record of what was judged.
 
     Raises:
-        OptionError: It is in the watched folder.
+        OptionError: It is a picture in the watched folder or a folder in it, or the state file.
     """
+    if isinstance(sink, JsonLinesSink):
+        if state is not None and os.path.realpath(sink.path) == os.path.realpath(state):
+            raise OptionError(f"--sink jsonl:{sink.path} is the file of --state. Give each a file of its own.")
+        if isinstance(source, FolderSource) and is_listed_image(sink.path.name) and source.covers(sink.path.parent):
+            raise OptionError(
+                f"--sink jsonl:{sink.path} has the name of a picture in the watched folder '{source.name}'. Name "
+                "another file."
+            )
     if isinstance(sink, EvidenceSink) and isinstance(source, FolderSource) and source.covers(sink.folder):
         raise OptionError(
             f"--sink evidence:{sink.folder} is in the watched folder '{source.name}', so what is saved would be judged "

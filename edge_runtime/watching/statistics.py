@@ -39,8 +39,9 @@ class WatchStatistics:
 
     def summary(self) -> str:
         """One line for people."""
+        alarms = "1 alarm" if self.alarms == 1 else f"{self.alarms} alarms"
         text = (
-            f"{self.judged} judged, {self.anomalous} anomalous, {self.alarms} alarms, {self.unreadable} unreadable, "
+            f"{self.judged} judged, {self.anomalous} anomalous, {alarms}, {self.unreadable} unreadable, "
             f"{self.dropped} dropped"
         )
         if self.failed:

@@ -106,6 +106,14 @@ def test_results_without_a_map_have_no_heatmap(artefact_path: Path, image_folder
     assert not list(folder.folder.iterdir())
 
 
+def test_heatmaps_are_not_written_among_what_is_inspected(image_folder: Path, tmp_path: Path) -> None:
+    for place in (image_folder, image_folder / "heatmaps"):
+        with pytest.raises(OutputError, match="would be taken for photographs the next time"):
+            HeatmapFolder(place, [tmp_path, image_folder])
+    assert not (image_folder / "heatmaps").exists()
+    HeatmapFolder(image_folder, [image_folder / "part1.png"])  # single files: nobody looks through the folder
+
+
 def test_a_folder_that_cannot_be_written_is_clear(
     make_artefact: Callable[..., Path], image_folder: Path, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def open_folder(
     _warn_of_links(folder, warnings)
     _warn_of_copies(folder, good, test, warnings)
     blocks = _read_blocks(folder, warnings)
-    if blocks:
+    if blocks and _lists_some(blocks, good, warnings):
         train, validation = hold_out_blocks(good, [_block(blocks, item) for item in good], validation_fraction, seed)
         _warn_of_shared_blocks(blocks, good, test, warnings)
     else:
@@ -290,16 +290,37 @@ def _read_blocks(folder: Path, warnings: list[str]) -> dict[str, str]:
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return {row["file"]: row["block"] for row in csv.DictReader(stream)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            return {row["file"].replace("\\", "/"): row["block"] for row in csv.DictReader(stream)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
         reason = f"no column {error}" if isinstance(error, KeyError) else str(error)
         warnings.append(f"{BLOCKS_FILE} is not used ({reason}); expected the columns 'file' and 'block'.")
         return {}
 
 
+def _lists_some(blocks: dict[str, str], good: Sequence[ImageItem], warnings: list[str]) -> bool:
+    """Tell whether blocks are of use: with all good images unlisted near twins would stand on both sides."""
+    unlisted = [item.name for item in good if _listed_block(blocks, item) is None]
+    if unlisted:
+        consequence = (
+            "so it is not used, and runs of neighbours are held back"
+            if len(unlisted) == len(good)
+            else "and each of these counts as a block by itself"
+        )
+        warnings.append(
+            f"Not listed in {BLOCKS_FILE}: {len(unlisted)} of {len(good)} good images, such as '{unlisted[0]}', "
+            f"{consequence}. Expected in its column 'file' are names as they are here."
+        )
+    return len(unlisted) < len(good)
+
+
+def _listed_block(blocks: dict[str, str], item: ImageItem) -> str | None:
+    """Return the block of an image, by relative path or file name."""
+    return blocks.get(item.name) or blocks.get(Path(item.name).name)
+
+
 def _block(blocks: dict[str, str], item: ImageItem) -> str:
-    """Return the block of an image, by relative path or file name; an image that is not listed is one by itself."""
-    return blocks.get(item.name) or blocks.get(Path(item.name).name) or f"file {item.name}"
+    """Return the block of an image; one that is not listed is one by itself."""
+    return _listed_block(blocks, item) or f"file {item.name}"
 
 
 def _warn_of_shared_blocks(

@@ -87,14 +87,18 @@ def hold_out_blocks(
     np.random.RandomState(seed).shuffle(names)
     sizes = Counter(blocks)
     most_held_back = min(2 * num_held_back, len(items) - 1)
-    held_back: set[int] = set()
-    while len(held_back) < num_held_back:
-        fitting = [name for name in names if len(held_back) + sizes[name] <= most_held_back]
-        if not fitting and len(held_back) >= MIN_HELD_BACK:
+    chosen: set[str] = set()
+    count = 0
+    for name in names:  # one that does not fit now fits later neither
+        if count < num_held_back and count + sizes[name] <= most_held_back:
+            chosen.add(name)
+            count += sizes[name]
+    for name in sorted((name for name in names if name not in chosen), key=lambda name: sizes[name]):
+        if count >= MIN_HELD_BACK:
             break
-        name = fitting[0] if fitting else min(names, key=lambda name: sizes[name])
-        names.remove(name)
-        held_back.update(index for index, block in enumerate(blocks) if block == name)
+        chosen.add(name)
+        count += sizes[name]
+    held_back = {index for index, block in enumerate(blocks) if block in chosen}
     if len(held_back) == len(items):
         raise DataError(
             f"The {len(items)} good images belong to {len(sizes)} block(s); holding whole blocks back would "

@@ -66,8 +66,17 @@ def open_for_artefact(
         return _with_word_of_another_class(dataset, own_source)
     if recorded is None:
         return dataset
-    has_more = dataset.source == own_source and len(dataset.train) > (trained_on.get("num_train") or 0)
-    return dataset if has_more or fingerprint(dataset.train) == recorded else _as_new_images(dataset, own_source)
+    if fingerprint(dataset.train) == recorded:
+        return dataset
+    num_train = trained_on.get("num_train") or 0
+    if dataset.source != own_source or len(dataset.train) <= num_train:
+        return _as_new_images(dataset, own_source)
+    note = (
+        f"'{own_source}' now has {len(dataset.train)} good images beside those held back, and the model was trained on "
+        f"{num_train}. If images came since the training, some that are scored here as held back were trained on, and "
+        "the false alarm rate is too low; if the training left some out, all is well. Evaluate the run to be sure."
+    )
+    return dataclasses.replace(dataset, warnings=(note, *dataset.warnings))
 
 
 def _with_word_of_another_class(dataset: InspectionDataset, trained_source: str) -> InspectionDataset:

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from sklearn.metrics import roc_curve
 
 # A plot is shown at most this wide on the page, so its letters have the size of the text around it.
@@ -135,6 +136,9 @@ def score_histogram(labels: np.ndarray, scores: np.ndarray, threshold: float, *,
     axes.set_ylabel("% of the class")
     if axis_note == _LOGARITHMIC:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axes.xaxis.get_offset_text().set_color(theme.text)
@@ -187,7 +191,7 @@ def per_defect_bars(
         axes.plot([], [], "D", color=theme.anomalous, markersize=6, label="best shortcut")
     axes.axvline(0.5, color=theme.text, linewidth=1, linestyle=(0, (4, 2)), label="chance")
     axes.set_xlim(0, 1)
-    axes.set_yticks(positions, [_shortened(name) for name in names])
+    axes.set_yticks(positions, [_shortened(name) for name in names], parse_math=False)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("AUROC against all good images")

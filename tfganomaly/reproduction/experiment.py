@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ from edge_runtime.scoring import ScoreRule
 from tfganomaly.data.arrays import COLLECTIONS, ArrayCollection, class_label, load_arrays
 from tfganomaly.data.sources import open_dataset
 from tfganomaly.errors import OptionError, RunError
+from tfganomaly.file_lock import file_lock
 from tfganomaly.options import resolve_options
 from tfganomaly.reproduction.epoch_scores import EpochScores, EpochScoring
 from tfganomaly.reproduction.observer import ReproductionObserver
 from tfganomaly.reproduction.options import NOT_OPTIONS, ReproductionOptions
-from tfganomaly.reproduction.pair_lock import pair_lock
 from tfganomaly.reproduction.records import Record, pair_records, read_records, write_records
 from tfganomaly.score_choice import choose_score
 from tfganomaly.training.run_folder import RunFolder, is_leftover
@@ -181,7 +182,7 @@ def reproduce(
     observer.begin(place.finished(), len(pairs))
     for number, (label, seed) in enumerate(pairs, start=1):
         pair = place.pair(label, seed)
-        with pair_lock(pair):
+        with _held(pair):
             if not (pair / RESULT).is_file():
                 observer.begin_pair(number, collection.class_names[label], seed)
                 records = _run_pair(experiment, pair, label, seed, archive, observer)
@@ -194,6 +195,15 @@ def reproduce(
     write_records(place.results, records)
     _draw(place, records)
     return records
+
+
+def _held(pair: Path) -> AbstractContextManager[None]:
+    """Keeps a second process away from a class and seed. It may have been done while this one waited for others."""
+    return file_lock(
+        pair.with_name(f".{pair.name}.lock"),
+        f"another process is training this pair, '{pair}'; wait until it is done, or take other classes with "
+        "--abnormal.",
+    )
 
 
 def _collection(name: str) -> ArrayCollection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def selection_images(pixels: np.ndarray) -> np.ndarray:
 
 def selection_kinds_painted(
     pixels: np.ndarray, seed: int, parts: Sequence[PicturePart] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """Good images, and each once with every kind of `SELECTION_KINDS`.
 
     Args:
@@ -30,24 +30,29 @@ def selection_kinds_painted(
         parts: Where each image shows its picture; None: everywhere.
 
     Returns:
-        The K chosen images as they are, uint8 (K, S, S, C); painted, uint8 (K * number of kinds, S, S, C).
+        The K chosen images as they are, uint8 (K, S, S, C); the same for each kind, painted when they are asked for:
+        all kinds of large images would need gigabytes.
     """
     rng = np.random.default_rng([seed, SELECTION_STREAM, 1])
     chosen = selection_images(pixels)
     good = np.stack([np.asarray(pixels[index]) for index in chosen])
-    painted = []
-    for name in SELECTION_KINDS:
-        painter = DefectPainter({name: SELECTION_KINDS[name]})
-        for index, image in zip(chosen, good, strict=True):
-            pair = make_pair(
-                image,
-                good[rng.integers(len(good))],
-                painter,
-                rng,
-                window_stride_px=1,
-                part=None if parts is None else parts[index],
-                most_defects=1,
-                is_as_photographed=True,
-            )
-            painted.append(unscale_pixels(pair.damaged))
-    return good, np.stack(painted)
+
+    def painted() -> Iterator[np.ndarray]:
+        for name in SELECTION_KINDS:
+            painter = DefectPainter({name: SELECTION_KINDS[name]})
+            images = np.empty_like(good)
+            for row, (index, image) in enumerate(zip(chosen, good, strict=True)):
+                pair = make_pair(
+                    image,
+                    good[rng.integers(len(good))],
+                    painter,
+                    rng,
+                    window_stride_px=1,
+                    part=None if parts is None else parts[index],
+                    most_defects=1,
+                    is_as_photographed=True,
+                )
+                images[row] = unscale_pixels(pair.damaged)
+            yield images
+
+    return good, painted()

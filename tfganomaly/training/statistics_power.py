@@ -63,7 +63,9 @@ def choose_power(
         seed: Decides what is painted.
         parts: Where each image shows its picture, in which is painted; None: everywhere.
     """
-    good, painted = (_logarithms(scorer, images) for images in selection_kinds_painted(pixels, seed, parts))
+    good_images, kinds = selection_kinds_painted(pixels, seed, parts)
+    good = _logarithms(scorer, good_images)
+    painted = np.concatenate([_logarithms(scorer, images) for images in kinds])
     labels = np.repeat([0, 1], [len(good), len(painted)])
     network, statistics = np.concatenate([good, painted]).T
     rankings = {power: image_auroc(labels, network + power * statistics) or 0.0 for power in (0, *POWERS)}

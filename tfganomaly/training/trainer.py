@@ -15,10 +15,11 @@ import numpy as np
 from edge_runtime.image_statistics import ImageStatistics
 from tfganomaly.data.folders import refuse_output_among_images
 from tfganomaly.data.image_checks import check_images
-from tfganomaly.data.items import ImageItem, fingerprint
+from tfganomaly.data.items import ImageItem, InspectionDataset, fingerprint
 from tfganomaly.data.loading import LoadedImages
 from tfganomaly.errors import RunError
 from tfganomaly.evaluation.calibrate import calibrate_scorer
+from tfganomaly.file_lock import file_lock
 from tfganomaly.options import DEFAULT_RECIPE
 from tfganomaly.quiet_tensorflow import import_quietly
 from tfganomaly.training.configuration import new_config, resumed_config
@@ -33,6 +34,8 @@ from tfganomaly.training.statistics_power import choose_power, with_power
 if TYPE_CHECKING:
     from tfganomaly.models.contract import AnomalyModel
 
+_LOCK_FILE = ".training.lock"
+
 
 @dataclass(frozen=True)
 class TrainingSummary:
@@ -44,6 +47,7 @@ class TrainingSummary:
         num_validation: Good images held back for threshold and early stopping.
         unreadable: Name and reason of each image that was left out.
         epochs: Finished epochs.
+        epochs_now: How many of them this call has trained.
         seconds: Time that this call took, reading and calibration included.
         losses: The losses of the last epoch.
         threshold: On the raw score.
@@ -55,6 +59,7 @@ class TrainingSummary:
     num_validation: int
     unreadable: tuple[tuple[str, str], ...]
     epochs: int
+    epochs_now: int
     seconds: float
     losses: Mapping[str, float]
     threshold: float
@@ -63,7 +68,8 @@ class TrainingSummary:
     def text(self) -> str:
         """A few lines for the end of a training."""
         lines = [
-            f"trained on {self.num_train} good images, {self.epochs} epochs, {self.seconds:.0f} s",
+            f"trained on {self.num_train} good images, {_count(self.epochs, 'epoch')}, {self.seconds:.0f} s"
+            + ("" if self.epochs_now == self.epochs else f" ({_count(self.epochs_now, 'epoch')} of them now)"),
             f"threshold  {self.threshold:.6g} on the raw score, from {self.num_validation} held-back good images",
             f"run        {self.run}  (reconstructions by epoch in {self.run / 'samples'})",
         ]
@@ -114,10 +120,25 @@ def train(
         refuse_output_among_images(dataset.source, run, "--run")
     chosen = chosen_training_items(dataset.train, config)
     check_enough(len(chosen), len(dataset.validation), config.training.max_train_images)
-    if resume:
-        remove_leftovers(folder.path)
-    else:
+    if not resume:
         folder.create(config)
+    refusal = f"another process is training in '{folder.path}'; wait until it is done, or end it."
+    with file_lock(folder.path / _LOCK_FILE, refusal):
+        remove_leftovers(folder.path)
+        return _train_in(folder, config, dataset, chosen, observer, after_epoch, started)
+
+
+def _train_in(
+    folder: RunFolder,
+    config: RunConfig,
+    dataset: InspectionDataset,
+    chosen: tuple[ImageItem, ...],
+    observer: TrainingObserver,
+    after_epoch: Callable[[AnomalyModel], Mapping[str, float]] | None,
+    started: float,
+) -> TrainingSummary:
+    """Trains in a folder that this process alone holds."""
+    num_before = len(folder.read_history())
     for warning in dataset.warnings:
         observer.message(f"warning: {warning}")
 
@@ -140,11 +161,12 @@ def train(
     stand_outs = report_stand_outs(folder, trained, calibration, images.train, images.validation)
     history = _record_end(folder, manifest)
     return TrainingSummary(
-        run=run,
+        run=folder.path,
         num_train=len(images.train.items),
         num_validation=len(images.validation.items),
         unreadable=images.unreadable,
         epochs=len(history),
+        epochs_now=len(history) - num_before,
         seconds=time.monotonic() - started,
         losses={name: value for name, value in history[-1].items() if name != "epoch"},
         threshold=calibration.threshold,
@@ -245,5 +267,9 @@ def _opening_line(config: RunConfig, data_name: str, images: GoodImages) -> str:
     return (
         f"{training.model} ({training.recipe}) on {data_name}: {len(images.train.items)} good images, "
         f"{len(images.validation.items)} held back, {model.image_size} x {model.image_size} "
-        f"{'grey' if model.channels == 1 else 'RGB'}, {training.epochs} epochs, seed {training.seed}"
+        f"{'grey' if model.channels == 1 else 'RGB'}, {_count(training.epochs, 'epoch')}, seed {training.seed}"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -295,6 +295,17 @@ def test_a_request_that_comes_byte_by_byte_does_not_keep_its_connection(
     assert ask(service, "POST", "/v1/inspect", png(good()))[0] == 200
 
 
+def test_clients_that_send_nothing_keep_nobody_out(start_service: Start) -> None:
+    service = start_service()
+    idle = [connected(service) for _ in range(100)]
+    try:
+        for _ in range(3):
+            assert ask(service, "GET", "/health")[0] in (200, 503)
+    finally:
+        for connection in idle:
+            connection.close()
+
+
 def test_unknown_paths_and_methods_say_what_there_is(start_service: Start) -> None:
     service = start_service()
     status, answer = ask(service, "GET", "/nothing")

@@ -153,3 +153,14 @@ def test_a_line_that_a_killed_process_left_unfinished_harms_only_itself(tmp_path
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="name of a file was expected"):
         opened(tmp_path)
+
+
+def test_lines_are_appended_to_no_model_and_no_photograph(tmp_path: Path) -> None:
+    path = tmp_path / "parts.tflite"
+    path.write_bytes(b"\x1c\x00\x00\x00TFL3")
+    with pytest.raises(SinkError, match="is no file of JSON lines"):
+        opened(path)
+    assert path.read_bytes() == b"\x1c\x00\x00\x00TFL3"
+    for content in (b"", b'{"event": "judgement"}\n'):
+        path.write_bytes(content)
+        opened(path).close(1)

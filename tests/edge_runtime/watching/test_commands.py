@@ -42,7 +42,7 @@ def test_a_folder_is_watched_once_and_every_event_written(
     assert [event["event"] for event in events if event["event"] != "judgement"][:2] == ["started", "unreadable"]
     assert (events[-1]["event"], events[-1]["judged"], events[-1]["unreadable"]) == ("ended", 12, 1)
     assert list((tmp_path / "evidence").rglob("*.jpg"))
-    assert "the source has ended: 12 judged, 12 anomalous, 1 alarms, 1 unreadable, 0 dropped" in result.stderr
+    assert "the source has ended: 12 judged, 12 anomalous, 1 alarm, 1 unreadable, 0 dropped" in result.stderr
     assert result.stdout == ""
 
 
@@ -143,3 +143,15 @@ def test_a_signal_ends_a_service_with_a_summary_and_exit_code_0(
     lines = log_file.read_text().splitlines()
     assert lines[-1].startswith(f"stopped by {number.name}: 12 judged")
     assert "Traceback" not in log_file.read_text()
+
+
+def test_lines_do_not_go_where_they_would_be_judged_or_into_the_record(
+    artefact_path: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    for place, words in ((tmp_path / "judged", "is the file of --state"), (image_folder / "x.jpg", "watched folder")):
+        result = invoke(
+            "watch", artefact_path, image_folder, "--once", "--state", tmp_path / "judged", "--sink", f"jsonl:{place}"
+        )
+        assert result.exit_code == 2
+        assert words in result.stderr.splitlines()[-1]
+        assert not place.exists()

@@ -103,6 +103,30 @@ def test_blocks_file_keeps_photographs_of_one_part_together(tmp_path: Path, writ
     assert not held_back & {tile[item.name] for item in dataset.train}
 
 
+@pytest.mark.parametrize("name", ["part{}.png", "sub\\part{}.png"])
+def test_blocks_of_files_named_as_windows_does_are_found(tmp_path: Path, write_images: WriteImages, name: str):
+    write_images(tmp_path / "sub", 60)
+    lines = ["file,block", *(f"{name.format(number)},{number // 6}" for number in range(60))]
+    (tmp_path / "blocks.csv").write_text("\n".join(lines))
+    dataset = open_folder(tmp_path)
+    blocks = [{int(Path(item.name).stem[4:]) // 6 for item in part} for part in (dataset.train, dataset.validation)]
+    assert not blocks[0] & blocks[1]
+    assert not any("blocks.csv" in warning for warning in dataset.warnings)
+
+
+def test_a_blocks_file_of_other_names_is_no_reason_to_split_at_random(tmp_path: Path, write_images: WriteImages):
+    write_images(tmp_path, 60)
+    without = open_folder(tmp_path)
+    (tmp_path / "blocks.csv").write_text("file,block\n" + "\n".join(f"old{number}.png,1" for number in range(60)))
+    dataset = open_folder(tmp_path)
+    assert (dataset.train, dataset.validation) == (without.train, without.validation)
+    (warning,) = (line for line in dataset.warnings if "blocks.csv" in line)
+    assert warning.startswith("Not listed in blocks.csv: 60 of 60 good images, such as 'part0.png', so it is not used")
+    (tmp_path / "blocks.csv").write_text("file,block\npart0.png,1\npart1.png,1\n")
+    (warning,) = (line for line in open_folder(tmp_path).warnings if "blocks.csv" in line)
+    assert warning.startswith("Not listed in blocks.csv: 58 of 60 good images, such as 'part2.png', and each")
+
+
 def test_blocks_file_that_is_not_understood_is_a_warning(tmp_path: Path, write_images: WriteImages):
     write_images(tmp_path, 20)
     (tmp_path / "blocks.csv").write_text("name;group\npart0.png;1\n")

@@ -1,4 +1,4 @@
-"""Keeps a second process away from the training of a class and seed."""
+"""Keeps a second process away from what one is at work on."""
 
 from __future__ import annotations
 
@@ -12,31 +12,27 @@ from tfganomaly.errors import RunError
 
 
 @contextmanager
-def pair_lock(pair: Path) -> Iterator[None]:
-    """Holds a pair for this process; the kernel lets go of it at a kill.
+def file_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Holds a file for this process; the kernel lets go of it at a kill.
 
-    The lock is a file beside the pair's folder, which is removed when the block ends well and does no harm when it
-    stays. Once inside, ask again whether the pair is finished: another process may have done it in the meantime. A
-    system or a disk without such locks goes on without.
+    The file is removed when the block ends well and does no harm when it stays. A system or a disk without such locks
+    goes on without.
 
     Args:
-        pair: The run folder of a class and seed; its parent must exist.
+        path: The lock's file; its folder must exist.
+        refusal: What to say when another process holds it.
 
     Raises:
         RunError: Another process holds it.
-        OutputError: The lock file cannot be made.
+        OutputError: The lock's file cannot be made.
     """
-    path = pair.with_name(f".{pair.name}.lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise output_error(path, error) from error
     try:
         if not _lock(descriptor):
-            raise RunError(
-                f"another process is training this pair, '{pair}'; wait until it is done, or take other classes with "
-                "--abnormal."
-            )
+            raise RunError(refusal)
         yield
         path.unlink(missing_ok=True)
     finally:
