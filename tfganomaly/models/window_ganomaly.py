@@ -144,12 +144,12 @@ class WindowGanomaly(EncoderDecoderEncoder):
         return self._track(terms)
 
     def test_step(self, data: tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]) -> dict[str, tf.Tensor]:
-        """The same losses in inference mode, and how often a damaged image does not score above a good one."""
+        """The same losses in inference mode, and how often a painted image scores below a good one."""
         damaged, (clean, windows), _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self._encode_decode_encode(damaged, training=False)
         scores = relative_scores(damaged, outputs)
-        is_damaged = tf.reduce_any(windows == DAMAGED_WINDOW, axis=[1, 2])
-        self.ranking.update_state(is_damaged, scores / (1 + scores))
+        is_painted = tf.reduce_any(windows != GOOD_WINDOW, axis=[1, 2])
+        self.ranking.update_state(is_painted, scores / (1 + scores))
         terms = self._loss_terms(outputs, clean, windows)
         return {**self._track(terms), "missed_ranking": 1 - self.ranking.result()}
 

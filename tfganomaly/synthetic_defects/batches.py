@@ -75,7 +75,8 @@ def selection_batches(
 ) -> tf.data.Dataset:
     """Held-back good images, each once as it is and once with one defect of a kind that training never paints.
 
-    The same batches after each epoch: how well they are told apart can choose the epoch, without a label.
+    As many as fill whole batches. They are the same after each epoch: how well they are told apart can choose the
+    epoch, without a label.
 
     Args:
         pixels: uint8 (N, S, S, C); see `selection_images`.

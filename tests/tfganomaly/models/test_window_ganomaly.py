@@ -10,6 +10,7 @@ from tfganomaly.models import window_losses  # noqa: E402
 from tfganomaly.models.window_ganomaly import WindowGanomaly, relative_scores  # noqa: E402
 from tfganomaly.models.window_networks import WINDOW_STRIDE_PX  # noqa: E402
 from tfganomaly.options import ModelOptions, resolve_options  # noqa: E402
+from tfganomaly.synthetic_defects.training_pairs import DAMAGED_WINDOW, GOOD_WINDOW, UNCERTAIN_WINDOW  # noqa: E402
 
 
 def tiny(size=64, channels=1):
@@ -103,3 +104,14 @@ def test_a_training_shorter_than_the_warm_up_still_has_step_sizes():
     model = tiny()
     model.prepare_training(learning_rate=1e-3, beta_1=0.9, seed=0, xla=False, steps=10)
     assert all(np.isfinite(float(model.generator_optimizer._learning_rate(step))) for step in range(11))
+
+
+def test_a_faintly_painted_image_counts_as_painted_in_the_ranking(monkeypatch):
+    """Its windows are uncertain, so that nothing is learnt of them; in a ranking it is no good image."""
+    model, labels = tiny(), []
+    monkeypatch.setattr(model.ranking, "update_state", lambda truth, scores: labels.append(truth.numpy().tolist()))
+    windows = np.full((3, 64 // WINDOW_STRIDE_PX, 64 // WINDOW_STRIDE_PX), GOOD_WINDOW, np.int8)
+    windows[1, 2, 3], windows[2, 4, 4] = UNCERTAIN_WINDOW, DAMAGED_WINDOW
+    images = np.zeros((3, 64, 64, 1), np.float32)
+    model.test_step((tf.constant(images), (tf.constant(images), tf.constant(windows))))
+    assert labels == [[False, True, True]]

@@ -5,11 +5,13 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
+from tfganomaly.data.loading import load_images
 from tfganomaly.models.registry import create_model
 from tfganomaly.training.callbacks import TrainingProgress
 from tfganomaly.training.observer import TrainingObserver, epoch_line
 from tfganomaly.training.run import load_run
 from tfganomaly.training.run_folder import RunFolder
+from tfganomaly.training.statistics_power import choose_power
 from tfganomaly.training.trainer import train
 
 SMALL = {
@@ -43,9 +45,22 @@ def messages():
 
 
 @pytest.fixture(scope="module")
-def finished(good_folder, tmp_path_factory, messages):
+def chosen_on():
+    """The images on which the training chose how much the statistics count."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(good_folder, tmp_path_factory, messages, chosen_on):
     path = tmp_path_factory.mktemp("runs") / "parts"
-    return path, train(str(good_folder), path, given_options=SMALL, observer=messages)
+
+    def watched_choice(run, pixels, *others):
+        chosen_on.append(pixels)
+        return choose_power(run, pixels, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfganomaly.training.trainer.choose_power", watched_choice)
+        return path, train(str(good_folder), path, given_options=SMALL, observer=messages)
 
 
 def test_it_is_the_default_and_judges_by_the_worst_windows(finished):
@@ -66,6 +81,12 @@ def test_how_much_the_statistics_count_is_said_and_kept(finished, messages):
     (said,) = [text for text in messages.messages if text.startswith("image statistics count")]
     statistics = load_run(finished[0]).score_rule.statistics
     assert f"count to the power {statistics.power}," in said if statistics else "count not at all," in said
+
+
+def test_how_much_the_statistics_count_is_chosen_on_images_that_were_held_back(finished, chosen_on):
+    run = load_run(finished[0])
+    held_back = load_images(run.config.open_dataset().validation, run.preprocessing).pixels
+    np.testing.assert_array_equal(np.concatenate(chosen_on), held_back)
 
 
 def test_an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one(finished, good_folder, tmp_path):
