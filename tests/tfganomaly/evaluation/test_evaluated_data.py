@@ -72,6 +72,13 @@ def test_a_moved_folder_is_still_that_of_the_training(make_run, artefact, parts,
     assert len(open_for_artefact(artefact, None, 3, str(moved), None).validation) == 13
 
 
+def test_a_folder_that_has_grown_since_an_artefact_was_trained_is_said(artefact, parts):
+    photographs(parts / "more", 30, seed=9)
+    dataset = open_for_artefact(artefact, None, 3, str(parts), None)
+    assert dataset.validation
+    assert "the model was trained on 27. If images came since" in dataset.warnings[0]
+
+
 def test_of_other_good_images_all_are_scored_and_it_is_said_what_they_are(make_run, artefact, tmp_path):
     others = photographs(tmp_path / "others", 25, seed=1)
     for dataset in (

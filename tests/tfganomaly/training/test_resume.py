@@ -16,6 +16,7 @@ pytest.importorskip("tensorflow", reason="the train extra is not installed")
 
 from edge_runtime.errors import TfganomalyError
 from tfganomaly.errors import OptionError, RunError
+from tfganomaly.file_lock import file_lock
 from tfganomaly.training import provenance, trainer
 from tfganomaly.training.run import load_run
 from tfganomaly.training.run_folder import RunFolder
@@ -48,6 +49,24 @@ def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(finish
         np.testing.assert_array_equal(expected, weights)
     assert resumed.threshold == uninterrupted.threshold
     assert not list((tmp_path / "killed").rglob(".*.part*"))
+
+
+def test_a_run_that_another_process_trains_is_left_alone(finished, good_folder, tmp_path):
+    pytest.importorskip("fcntl", reason="this system has no such locks")
+    shutil.copytree(finished[0], tmp_path / "run")
+    half_written = tmp_path / "run" / "checkpoint" / ".state.4711-0123abcd.part.npz"
+    half_written.touch()
+    with (
+        file_lock(tmp_path / "run" / ".training.lock", ""),
+        pytest.raises(RunError, match=r"another process is training in '.*run'"),
+    ):
+        train(str(good_folder), tmp_path / "run", resume=True)
+    assert half_written.exists()
+    summary = train(str(good_folder), tmp_path / "run", resume=True)
+    assert "3 epochs" in summary.text()
+    assert "(0 epochs of them now)" in summary.text()
+    assert not half_written.exists()
+    assert not (tmp_path / "run" / ".training.lock").exists()
 
 
 def test_a_kill_after_the_last_epoch_is_made_good(finished, good_folder, tmp_path):
