@@ -8,7 +8,6 @@ and --fail-on-anomaly was given; 2 bad input, in one line that says what to do, 
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +128,8 @@ def train(data: str, run: Path, recipe: str | None, resume: bool, archive: Path 
         with ConsoleObserver() as observer:
             summary = train_model(data, run, recipe, given, archive=archive, resume=resume, observer=observer)
     except KeyboardInterrupt:
+        import shlex
+
         if (run / "config.json").is_file():
             again = shlex.join(["tfganomaly", "train", data, "--run", str(run), "--resume"])
             click.echo(f"\nto go on: {again}", err=True)

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("sklearn", reason="the train extra is not installed")
 
 from tfganomaly.errors import OptionError, RunError
+from tfganomaly.file_lock import file_lock
 from tfganomaly.reproduction.experiment import reproduce
 from tfganomaly.reproduction.observer import ReproductionObserver
-from tfganomaly.reproduction.pair_lock import pair_lock
 
 from .conftest import TINY
 
@@ -96,5 +96,9 @@ def test_the_folder_of_a_newer_version_is_refused(tiny_mnist, tmp_path):
 def test_a_pair_that_another_process_trains_is_refused(tiny_mnist, tmp_path):
     pytest.importorskip("fcntl", reason="this system has no such locks")
     begin(tmp_path / "run", tiny_mnist)
-    with pair_lock(tmp_path / "run" / "class-0_seed-0"), pytest.raises(RunError, match="another process is training"):
+    lock = tmp_path / "run" / ".class-0_seed-0.lock"
+    with (
+        file_lock(lock, ""),
+        pytest.raises(RunError, match=r"another process is training this pair, '.*class-0_seed-0'"),
+    ):
         reproduce("mnist", tmp_path / "run", ["0"], None, TINY, archive=tiny_mnist)
