@@ -15,8 +15,8 @@ from tfganomaly.errors import RunError
 def file_lock(path: Path, refusal: str) -> Iterator[None]:
     """Holds a file for this process; the kernel lets go of it at a kill.
 
-    The file is removed when the block ends well and does no harm when it stays. A system or a disk without such locks
-    goes on without.
+    The file is removed at the end, and does no harm where a kill leaves it. A system or a disk without such locks goes
+    on without.
 
     Args:
         path: The lock's file; its folder must exist.
@@ -33,8 +33,10 @@ def file_lock(path: Path, refusal: str) -> Iterator[None]:
     try:
         if not _lock(descriptor):
             raise RunError(refusal)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

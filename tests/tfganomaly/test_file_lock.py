@@ -22,8 +22,10 @@ def test_a_lock_is_held_by_one_at_a_time_and_leaves_nothing(tmp_path):
 
 
 def test_the_file_that_a_kill_leaves_keeps_nobody_away(tmp_path):
+    (tmp_path / "lock").touch()
     with pytest.raises(KeyboardInterrupt), file_lock(tmp_path / "lock", ""):
         raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())  # Ctrl-C leaves none
     with file_lock(tmp_path / "lock", ""):
         pass
     assert not list(tmp_path.iterdir())
