@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from typing import Any
@@ -11,12 +12,15 @@ from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage
 from tests.edge_runtime.sinks.waiting import wait_until
 
 
+_NUMBERS = itertools.count()  # of one name, the second listener would get what the first has not acknowledged yet
+
+
 class Listener:
     def __init__(self, port: int, topics: str = "#", user: str | None = None, password: str | None = None) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._subscribed = threading.Event()
         self._topics = topics
-        self._client = Client(CallbackAPIVersion.VERSION2, "listener", clean_session=False)
+        self._client = Client(CallbackAPIVersion.VERSION2, f"listener {next(_NUMBERS)}", clean_session=False)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(topics, 1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
