@@ -11,7 +11,6 @@ from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage
 
 from tests.edge_runtime.sinks.waiting import wait_until
 
-
 _NUMBERS = itertools.count()  # of one name, the second listener would get what the first has not acknowledged yet
 
 
