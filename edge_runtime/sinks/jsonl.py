@@ -158,11 +158,15 @@ class JsonLinesSink:
 
 
 def _holds_something_else(path: Path) -> bool:
-    """Whether lines would be appended to a model or a photograph; what cannot be read now is no such file."""
+    """Whether lines would be appended to a model or a photograph.
+
+    What cannot be read now is no such file, nor is one that a power cut left full of zero bytes: a service that refused
+    it would never start again.
+    """
     if not path.is_file():
         return False
     try:
         with path.open("rb") as file:
-            return file.read(1) not in (b"", b"{")
+            return file.read(1) not in (b"", b"{", b"\n", b"\0")
     except OSError:
         return False
